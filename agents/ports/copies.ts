@@ -1,0 +1,76 @@
+// The copies of guests on this host, each behind a supervisor that holds its lock file and outlives the agent.
+// Adapters: supervisor processes (agents/adapters/process-copies.ts); in one process for simulation
+// (agents/adapters/local-copies.ts). Both run the same Supervisor (agents/supervisor/supervisor.ts).
+import type { StreamEndpoint } from "../../schemas/peer.ts";
+import type { VmSpec } from "../../schemas/vm.ts";
+import type { GateDecision } from "./gate.ts";
+import type { IncomingStream, MachineEvent, MachineState, OutgoingStream } from "./hypervisor.ts";
+
+export interface Copies {
+  /** Starts a supervisor and its guest, which executes nothing yet. Returns the same copy if it exists already. */
+  launch(request: CopyRequest): Promise<Copy>;
+  /** Every copy that this host has a supervisor or a folder for, also from an earlier life of the agent. A supervisor
+   *  that died is started again first and retakes the lock file of a guest that executes. */
+  list(): Promise<Copy[]>;
+  /** Keeps one supervisor with a warm hypervisor ahead. */
+  keepSpare(): void;
+  close(): Promise<void>;
+}
+
+export type CopyRequest = { vmId: string; copyId: string; spec: VmSpec; arriving: boolean; migrationId: string | null };
+
+export type CopyStatus = {
+  machine: MachineState;
+  lock: "held" | "free";
+  /** Why it ended, when `machine` is "ended". */
+  ended: { how: "powered-off" | "crashed" | "killed"; detail: string } | null;
+  /** What the gate of `migrationId` says, when this copy is a migration's source. */
+  gate: GateDecision | null;
+};
+
+/** Why a guest was not let run. The refusal is definite: nothing executed. */
+export type PermitOutcome =
+  | { kind: "granted" }
+  | { kind: "refused"; by: "lock-held" | "lock-superseded" | "lock-unreachable" | "hypervisor"; detail: string };
+
+export type CopyEvent =
+  | MachineEvent
+  /** The supervisor took the guest back at the gate because the agent was silent. */
+  | { kind: "resumed-by-supervisor" }
+  /** The supervisor is gone (and is being started again); the guest may well run on. */
+  | { kind: "supervisor-lost" };
+
+export interface Copy {
+  readonly vmId: string;
+  readonly copyId: string;
+  readonly spec: VmSpec;
+  /** The migration this copy was launched for or is leaving by. */
+  readonly migrationId: string | null;
+  status(): Promise<CopyStatus>;
+  /** Takes and stamps the lock file, then lets the guest execute. Holding it already under this copy is fine.
+   *  @throws when the outcome is unknown: it may execute */
+  run(fencingToken: number): Promise<PermitOutcome>;
+  /** The same for a guest that arrives paused: lock file taken, disks active, nothing executes. */
+  arrivePaused(fencingToken: number): Promise<PermitOutcome>;
+  /** Pauses on the user's wish; the lock file stays held. */
+  pause(): Promise<void>;
+  reset(): Promise<void>;
+  /** Names the copy that may execute next, in the held lock file. */
+  permitNext(next: { copyId: string } | null): Promise<void>;
+  receive(stream: IncomingStream): Promise<StreamEndpoint>;
+  /** Also remembers the migration, for the gate. */
+  send(stream: OutgoingStream): Promise<void>;
+  throttle(percent: number): Promise<void>;
+  cancelStream(): Promise<void>;
+  /** The gate, first half: stops the guest. From here the supervisor watches the agent, and when it is silent for
+   *  `agentSilenceMs` it decides `cancelled` and, if that wins, resumes the guest. */
+  holdAtGate(agentSilenceMs: number): Promise<void>;
+  /** The gate, second half: decides `past`; if that wins, gives up the lock file, then lets the hypervisor finish.
+   *  Answers what stands. */
+  passGate(): Promise<GateDecision>;
+  /** Decides `cancelled`; if that wins, ends the stream and resumes the guest (if it ran). Answers what stands. */
+  cancelAtGate(): Promise<GateDecision>;
+  /** Ends guest and supervisor, frees the lock file, removes the copy's folder. */
+  destroy(): Promise<void>;
+  listen(listener: (event: CopyEvent) => void): () => void;
+}

@@ -1,0 +1,39 @@
+// All that the operations need from outside, so that a test or a simulation supplies it.
+import type { Sign } from "../../schemas/signing.ts";
+import type { Doorbell } from "./doorbell.ts";
+import type { Table } from "./table.ts";
+
+export interface Ports {
+  table: Table;
+  doorbell: Doorbell;
+  clock: { nowMs(): number };
+  /** 26 characters that sort by age (ULID). */
+  newId(): string;
+  /** Cryptographically random bytes. */
+  randomBytes(length: number): Uint8Array;
+  /** The control plane's signing key; it comes from the deployment's configuration, never from the table. */
+  signing: { sign: Sign; publicKey: string };
+  settings: Settings;
+}
+
+export interface Settings {
+  /** Names the table that this deployment serves; a restored table is another one. */
+  tableId: string;
+  restoreEpoch: number;
+  leaseMs: number;
+  heartbeatMs: number;
+  busyHeartbeatMs: number;
+  /** How long an assignment may wait to be begun. */
+  assignmentMs: number;
+  /** How far a request's signing time may be from now. */
+  clockSkewMs: number;
+}
+
+export const defaultSettings: Omit<Settings, "tableId"> = {
+  restoreEpoch: 0,
+  leaseMs: 30_000,
+  heartbeatMs: 10_000,
+  busyHeartbeatMs: 1_000,
+  assignmentMs: 60_000,
+  clockSkewMs: 60_000,
+};
