@@ -1,5 +1,6 @@
 // The table: small items, each under a partition and a sort key, changed only by conditional commits.
-// Adapters: DynamoDB, SQLite, memory; test/contract/table.ts holds them all to this page.
+// Adapters: DynamoDB, SQLite, memory; test/contract/table.ts holds them all to this page. Input beyond the bounds below is
+// a bug of the caller: a TypeError, before anything is touched.
 
 export type Json = null | boolean | number | string | Json[] | { [name: string]: Json };
 
@@ -45,7 +46,7 @@ export interface Table {
   get(keys: readonly Key[]): Promise<(Item | null)[]>;
   /** Strongly consistent. `next` is the sort key to go on after, or null at the end. */
   query(range: RangeQuery): Promise<{ items: Item[]; next: string | null }>;
-  /** All or none, 1 to 100 changes on distinct keys. Durable when it answers `committed`.
+  /** All or none, 1 to 100 changes on distinct keys, with at most 3 MB of data. Durable when it answers `committed`.
    *  @throws OutcomeUnknown when nobody can say whether it happened: read again and compare
    *  @throws TableThrottled when it certainly did not happen; worth another try later */
   commit(changes: readonly Change[]): Promise<CommitOutcome>;
