@@ -37,6 +37,8 @@ export type CopyEvent =
   | MachineEvent
   /** The supervisor took the guest back at the gate because the agent was silent. */
   | { kind: "resumed-by-supervisor" }
+  /** The guest executes without its lock file (`standing`), or holds it again. The guest is left alone either way. */
+  | { kind: "lock-alarm"; standing: boolean; detail: string }
   /** The supervisor is gone (and is being started again); the guest may well run on. */
   | { kind: "supervisor-lost" };
 

@@ -1,0 +1,37 @@
+// Is the agent still there? From the gate on, its silence is what lets the supervisor act alone.
+import type { Clock } from "../ports/clock.ts";
+
+export class SilenceWatch {
+  readonly #clock: Clock;
+  #lastSeenMs: number;
+  #stop: (() => void) | null = null;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+    this.#lastSeenMs = clock.monotonicMs();
+  }
+
+  seen(): void {
+    this.#lastSeenMs = this.#clock.monotonicMs();
+  }
+
+  isSilentFor(milliseconds: number): boolean {
+    return this.#clock.monotonicMs() - this.#lastSeenMs >= milliseconds;
+  }
+
+  /** Calls `onSilence` once when the agent has been silent for so long. Beginning again replaces the watch before. */
+  begin(silenceMs: number, onSilence: () => void): void {
+    this.end();
+    const look = () => {
+      const silentMs = this.#clock.monotonicMs() - this.#lastSeenMs;
+      if (silentMs >= silenceMs) onSilence();
+      else this.#stop = this.#clock.after(silenceMs - silentMs, look);
+    };
+    look();
+  }
+
+  end(): void {
+    this.#stop?.();
+    this.#stop = null;
+  }
+}

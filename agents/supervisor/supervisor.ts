@@ -1,0 +1,453 @@
+// One copy of a guest, watched over from its first instruction to its end. The supervisor outlives the agent: it holds
+// the lock file, keeps the gate, and takes the guest back from the gate when the agent is silent there.
+//   S1  The guest executes only while this supervisor holds its lock file under this copy (rule 10).
+//   S2  At the gate the guest stands; `past` or `cancelled` is decided once, durably, before anything follows from it.
+//   S3  Past the gate the lock file is given up before the hypervisor goes on, and retaken before the guest resumes.
+//   S4  A guest that executes is never stopped for want of its lock file: an alarm stands, and taking it is tried again.
+//   S5  One operation at a time; asking again after a lost answer changes nothing.
+
+import type { StreamEndpoint } from "../../schemas/peer.ts";
+import { Serial } from "../adapters/serial.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { CopyEvent, CopyStatus, PermitOutcome } from "../ports/copies.ts";
+import type { Gate, GateDecision } from "../ports/gate.ts";
+import type {
+  Hypervisor,
+  IncomingStream,
+  Machine,
+  MachineEvent,
+  MachineState,
+  OutgoingStream,
+} from "../ports/hypervisor.ts";
+import type { HeldLock, LockFiles } from "../ports/lock-file.ts";
+import type { CopyMemo, CopyMemory } from "./memo.ts";
+import { SilenceWatch } from "./silence-watch.ts";
+
+export type SupervisorPorts = {
+  hypervisor: Hypervisor;
+  lockFiles: LockFiles;
+  gate: Gate;
+  clock: Clock;
+  memory: CopyMemory;
+  /** The copy's own folder, for the hypervisor's sockets and logs. */
+  directory: string;
+};
+
+const retryMs = 1000;
+
+export class Supervisor {
+  #memo: CopyMemo;
+  #machine: Machine | null;
+  readonly #ports: SupervisorPorts;
+  readonly #serial = new Serial();
+  readonly #watch: SilenceWatch;
+  readonly #listeners = new Set<(event: CopyEvent) => void>();
+  #lock: HeldLock | null = null;
+  /** What this supervisor itself last made of the guest's processors; null when it cannot know. */
+  #processors: "run" | "stand" | null = null;
+  #alarmed = false;
+  #sendingFor: string | null = null;
+  #finishingFor: string | null = null;
+  #receiving: { migrationId: string; endpoint: StreamEndpoint } | null = null;
+  #stopRetry: (() => void) | null = null;
+  #dismissed = false;
+
+  constructor(memo: CopyMemo, machine: Machine | null, ports: SupervisorPorts) {
+    this.#memo = memo;
+    this.#machine = machine;
+    this.#ports = ports;
+    this.#watch = new SilenceWatch(ports.clock);
+    machine?.listen((event) => this.#heard(event));
+  }
+
+  get memo(): CopyMemo {
+    return this.#memo;
+  }
+
+  /** The agent gave a sign of life. */
+  agentSeen(): void {
+    this.#watch.seen();
+  }
+
+  listen(listener: (event: CopyEvent) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Lets go of guest and lock file as they are: the process is about to end, or is dead. */
+  dismiss(): void {
+    this.#dismissed = true;
+    this.#watch.end();
+    this.#stopRetry?.();
+    this.#machine?.detach();
+  }
+
+  status(): Promise<CopyStatus> {
+    return this.#serial.run(async () => {
+      const machine = await this.#state();
+      const gate = this.#memo.leaving ? await this.#ports.gate.read(this.#memo.leaving.migrationId) : null;
+      const unknownEnd = { how: "killed" as const, detail: "" };
+      const ended = machine === "ended" ? (this.#memo.ended ?? unknownEnd) : null;
+      return { machine, lock: this.#lock ? "held" : "free", ended, gate };
+    });
+  }
+
+  run(fencingToken: number): Promise<PermitOutcome> {
+    return this.#serial.run(() =>
+      this.#permit(fencingToken, async (machine) => {
+        if (this.#processors === "run") return { kind: "granted" };
+        const refusal = await this.#letRun(machine);
+        return refusal ? { kind: "refused", by: "hypervisor", detail: refusal } : { kind: "granted" };
+      }),
+    );
+  }
+
+  arrivePaused(fencingToken: number): Promise<PermitOutcome> {
+    return this.#serial.run(() => this.#permit(fencingToken, async () => ({ kind: "granted" })));
+  }
+
+  pause(): Promise<void> {
+    return this.#serial.run(async () => {
+      this.#mustBeFree();
+      await this.#stop(this.#mustHaveMachine());
+    });
+  }
+
+  reset(): Promise<void> {
+    return this.#serial.run(async () => {
+      this.#mustBeFree();
+      await this.#mustHaveMachine().reset();
+    });
+  }
+
+  permitNext(next: { copyId: string } | null): Promise<void> {
+    return this.#serial.run(async () => {
+      if (!this.#lock) throw new Error("the lock file is not held");
+      await this.#lock.permitNext(next);
+    });
+  }
+
+  receive(stream: IncomingStream): Promise<StreamEndpoint> {
+    return this.#serial.run(async () => {
+      if (this.#receiving?.migrationId === stream.migrationId) return this.#receiving.endpoint;
+      const endpoint = await this.#mustHaveMachine().receive(stream);
+      this.#receiving = { migrationId: stream.migrationId, endpoint };
+      return endpoint;
+    });
+  }
+
+  send(stream: OutgoingStream): Promise<void> {
+    return this.#serial.run(async () => {
+      const { migrationId } = stream;
+      if (this.#sendingFor === migrationId) return;
+      const machine = this.#mustHaveMachine();
+      const decided = await this.#ports.gate.read(migrationId);
+      if (decided) throw new Error(`the gate of ${migrationId} says ${decided}: one migration is one stream`);
+      if (this.#memo.leaving?.migrationId !== migrationId) {
+        this.#mustBeFree();
+        await this.#remember({ leaving: { migrationId, gate: null } });
+      }
+      await machine.send(stream);
+      this.#sendingFor = migrationId;
+    });
+  }
+
+  throttle(percent: number): Promise<void> {
+    return this.#serial.run(() => this.#mustHaveMachine().throttle(percent));
+  }
+
+  cancelStream(): Promise<void> {
+    return this.#serial.run(() => this.#endStream());
+  }
+
+  holdAtGate(agentSilenceMs: number): Promise<void> {
+    return this.#serial.run(async () => {
+      const machine = this.#mustHaveMachine();
+      const leaving = this.#mustBeLeaving();
+      if (leaving.gate?.over) return;
+      const decided = await this.#ports.gate.read(leaving.migrationId);
+      if (decided === "cancelled") await this.#takeBack();
+      if (decided) return;
+      if (!leaving.gate) {
+        const ranBefore = (await machine.state()) === "running";
+        await this.#remember({ leaving: { ...leaving, gate: { ranBefore, agentSilenceMs, over: false } } });
+      }
+      this.#watchAgent(agentSilenceMs);
+      await this.#stop(machine);
+    });
+  }
+
+  passGate(): Promise<GateDecision> {
+    return this.#serial.run(async () => {
+      const leaving = this.#mustBeLeaving();
+      const { migrationId, gate } = leaving;
+      if (!gate || gate.over) {
+        const standing = await this.#ports.gate.read(migrationId);
+        if (!standing) throw new Error(`the guest is not at the gate of ${migrationId}`);
+        return standing;
+      }
+      // Nothing to hand over once the guest has ended.
+      if (!this.#machine || this.#memo.ended) return this.#ports.gate.decide(migrationId, "cancelled");
+      if (this.#processors !== "stand") await this.#stop(this.#machine);
+      const decision = await this.#ports.gate.decide(migrationId, "past");
+      this.#watch.end();
+      if (decision === "cancelled") {
+        await this.#takeBack();
+        return decision;
+      }
+      await this.#release();
+      if (this.#finishingFor === migrationId) return decision;
+      this.#finishingFor = migrationId;
+      try {
+        await this.#machine.finish();
+      } catch (error) {
+        // Past stands whatever became of the stream: from here only the record speaks.
+        this.#emit({ kind: "stream-failed", detail: messageOf(error) });
+      }
+      return decision;
+    });
+  }
+
+  cancelAtGate(): Promise<GateDecision> {
+    return this.#serial.run(async () => {
+      const { migrationId } = this.#mustBeLeaving();
+      const decision = await this.#ports.gate.decide(migrationId, "cancelled");
+      if (decision === "cancelled") {
+        this.#watch.end();
+        await this.#takeBack();
+      }
+      return decision;
+    });
+  }
+
+  /** Ends the guest and frees the lock file. The caller removes the copy's folder. */
+  destroy(): Promise<void> {
+    return this.#serial.run(async () => {
+      this.#watch.end();
+      this.#stopRetry?.();
+      this.#dismissed = true;
+      try {
+        await this.#machine?.destroy();
+      } catch (error) {
+        this.#dismissed = false;
+        throw error;
+      }
+      this.#machine = null;
+      await this.#release();
+    });
+  }
+
+  /** Makes true what should be by now: the lock file held, a cancelled gate left behind, an open gate watched. */
+  settle(): Promise<void> {
+    return this.#serial.run(async () => {
+      try {
+        await this.#settleOnce();
+      } catch {
+        this.#tryAgain();
+      }
+    });
+  }
+
+  async #settleOnce(): Promise<void> {
+    if (this.#dismissed || !this.#machine || this.#memo.ended) return;
+    const state = await this.#machine.state();
+    if (state === "ended") return;
+    const { leaving, lockToken } = this.#memo;
+    const gate = leaving?.gate && !leaving.gate.over ? leaving.gate : null;
+    const decision = leaving && gate ? await this.#ports.gate.read(leaving.migrationId) : null;
+
+    const gaveItUp = decision === "past" && state !== "running"; // S3
+    if (lockToken !== null && !this.#lock && !gaveItUp) {
+      const refusal = await this.#take(lockToken);
+      if (refusal && state === "running") this.#alarm(true, refusal.detail); // S4
+      if (refusal) this.#tryAgain();
+    }
+    if (gate && decision === null) this.#watchAgent(gate.agentSilenceMs);
+    if (gate && decision === "cancelled") {
+      await this.#takeBack();
+      this.#emit({ kind: "resumed-by-supervisor" });
+    }
+  }
+
+  /** Takes the lock file, then does what needs it. What was not held before is given back on a refusal. */
+  async #permit(fencingToken: number, act: (machine: Machine) => Promise<PermitOutcome>): Promise<PermitOutcome> {
+    const machine = this.#machine;
+    if (!machine || this.#memo.ended) return { kind: "refused", by: "hypervisor", detail: "the guest has ended" };
+    const before = this.#memo;
+    const { leaving } = before;
+    if (leaving?.gate && !leaving.gate.over) {
+      // Nobody may pass the gate behind a guest that runs again, and no stream may go on.
+      await this.#ports.gate.decide(leaving.migrationId, "cancelled");
+      this.#watch.end();
+      await this.#endStream();
+    }
+    if (this.#lock && fencingToken < this.#lock.stamp.fencingToken) {
+      const detail = `the lock file bears token ${this.#lock.stamp.fencingToken}, which is above ${fencingToken}`;
+      return { kind: "refused", by: "lock-superseded", detail };
+    }
+    const wasHeld = this.#lock !== null;
+    const gate = leaving?.gate ? { ...leaving.gate, over: true } : null;
+    const lockToken = this.#lock?.stamp.fencingToken ?? fencingToken;
+    // Both are durable before the guest executes; either alone does no harm.
+    const [remembered, taken] = await Promise.allSettled([
+      this.#remember({ lockToken, leaving: leaving && { ...leaving, gate } }),
+      wasHeld ? null : this.#take(fencingToken),
+    ]);
+    const lockRefusal =
+      taken.status === "fulfilled" ? taken.value : refused("lock-unreachable", messageOf(taken.reason));
+    const memoRefusal = remembered.status === "rejected" ? refused("hypervisor", messageOf(remembered.reason)) : null;
+    const outcome = lockRefusal ?? memoRefusal ?? (await act(machine));
+    if (outcome.kind === "refused") {
+      if (!wasHeld) await this.#release();
+      // A memo that could not be put back claims a lock file that the record gave this copy anyway.
+      await this.#remember(before).catch(() => {});
+    }
+    return outcome;
+  }
+
+  async #take(fencingToken: number): Promise<Extract<PermitOutcome, { kind: "refused" }> | null> {
+    const { vmId, copyId } = this.#memo.request;
+    try {
+      const taken = await this.#ports.lockFiles.take(vmId, copyId, fencingToken);
+      if (taken.kind === "held") return refused("lock-held", "another process holds the lock file");
+      if (taken.kind === "superseded") {
+        const { stamp } = taken;
+        return refused("lock-superseded", `the lock file names ${stamp.copyId} under token ${stamp.fencingToken}`);
+      }
+      this.#lock = taken.lock;
+      this.#alarm(false, "the lock file is held again");
+      return null;
+    } catch (error) {
+      return refused("lock-unreachable", messageOf(error));
+    }
+  }
+
+  /** After `cancelled`: ends the stream and lets the guest run again if it ran. Tries again by itself if it cannot. */
+  async #takeBack(): Promise<void> {
+    const { leaving, lockToken } = this.#memo;
+    if (leaving?.gate?.over) return;
+    try {
+      await this.#endStream();
+      if (!leaving?.gate || !this.#machine || this.#memo.ended) return;
+      if (leaving.gate.ranBefore && (await this.#machine.state()) === "stopped") {
+        const lockRefusal = this.#lock ? null : await this.#take(lockToken ?? 0);
+        const refusal = lockRefusal?.detail ?? (await this.#letRun(this.#machine));
+        if (refusal) throw new Error(`the guest cannot be resumed: ${refusal}`);
+      }
+      await this.#remember({ leaving: { ...leaving, gate: { ...leaving.gate, over: true } } });
+    } catch (error) {
+      this.#tryAgain();
+      throw error;
+    }
+  }
+
+  #watchAgent(silenceMs: number): void {
+    this.#watch.begin(silenceMs, () => {
+      void this.#serial.run(async () => {
+        const { leaving } = this.#memo;
+        if (this.#dismissed || !leaving?.gate || leaving.gate.over) return;
+        if (!this.#watch.isSilentFor(silenceMs)) return this.#watchAgent(silenceMs);
+        try {
+          const decision = await this.#ports.gate.decide(leaving.migrationId, "cancelled");
+          if (decision === "past") return;
+          await this.#takeBack();
+          this.#emit({ kind: "resumed-by-supervisor" });
+        } catch {
+          this.#tryAgain();
+        }
+      });
+    });
+  }
+
+  #heard(event: MachineEvent): void {
+    if (this.#dismissed) return;
+    if (event.kind === "stream-failed") this.#sendingFor = null;
+    if (event.kind === "ended") {
+      const { how, detail } = event;
+      void this.#serial
+        .run(async () => {
+          this.#watch.end();
+          this.#alarm(false, "the guest has ended");
+          await this.#release();
+          await this.#remember({ ended: { how, detail } });
+        })
+        .catch(() => {}); // Not durable: the next life finds its process gone, and says so.
+    }
+    this.#emit(event);
+  }
+
+  async #endStream(): Promise<void> {
+    this.#sendingFor = null;
+    this.#receiving = null;
+    if (this.#machine && !this.#memo.ended) await this.#machine.cancel();
+  }
+
+  async #release(): Promise<void> {
+    const lock = this.#lock;
+    this.#lock = null;
+    await lock?.release();
+  }
+
+  async #remember(change: Partial<CopyMemo>): Promise<void> {
+    const memo = { ...this.#memo, ...change };
+    await this.#ports.memory.write(memo);
+    this.#memo = memo;
+  }
+
+  #tryAgain(): void {
+    if (this.#dismissed) return;
+    this.#stopRetry?.();
+    this.#stopRetry = this.#ports.clock.after(retryMs, () => void this.settle());
+  }
+
+  #alarm(standing: boolean, detail: string): void {
+    if (this.#alarmed === standing) return;
+    this.#alarmed = standing;
+    this.#emit({ kind: "lock-alarm", standing, detail });
+  }
+
+  /** @returns why the hypervisor refused, or null when the guest executes */
+  async #letRun(machine: Machine): Promise<string | null> {
+    this.#processors = null; // Until it answers, it may or may not.
+    const outcome = await machine.run();
+    if (outcome.kind === "refused") return outcome.detail;
+    this.#processors = "run";
+    return null;
+  }
+
+  async #stop(machine: Machine): Promise<void> {
+    this.#processors = null;
+    await machine.stop();
+    this.#processors = "stand";
+  }
+
+  async #state(): Promise<MachineState> {
+    return !this.#machine || this.#memo.ended ? "ended" : this.#machine.state();
+  }
+
+  #mustHaveMachine(): Machine {
+    if (!this.#machine || this.#memo.ended) throw new Error("the guest has ended");
+    return this.#machine;
+  }
+
+  #mustBeLeaving(): NonNullable<CopyMemo["leaving"]> {
+    if (!this.#memo.leaving) throw new Error("this copy is not being sent by any migration");
+    return this.#memo.leaving;
+  }
+
+  /** Pause, resume and reset wait while the guest is at or past the gate. */
+  #mustBeFree(): void {
+    const leaving = this.#memo.leaving;
+    if (leaving?.gate && !leaving.gate.over) throw new Error(`the guest is at the gate of ${leaving.migrationId}`);
+  }
+
+  #emit(event: CopyEvent): void {
+    if (this.#dismissed) return;
+    for (const listener of this.#listeners) listener(event);
+  }
+}
+
+const refused = (by: "lock-held" | "lock-superseded" | "lock-unreachable", detail: string) =>
+  ({ kind: "refused", by, detail }) as const;
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
