@@ -1,0 +1,234 @@
+// One host's agent: renews the lease, waits at the doorbell, claims what it is to do, and sees to it. It may be ended
+// at any instant; guests, their supervisors and the journal are what it starts from again.
+import type { HostFacts } from "../schemas/host.ts";
+import { Duties } from "./duties.ts";
+import type { Claim, ClaimedAssignment, DoorbellWait } from "./ports/control-plane.ts";
+import type { Copy } from "./ports/copies.ts";
+import type { MigrationJournal } from "./ports/journal.ts";
+import { messageOf, type Role, type RoleContext } from "./roles/context.ts";
+import { DestinationRole } from "./roles/destination-role.ts";
+import { missingCopy } from "./roles/missing-copy.ts";
+import { SourceRole } from "./roles/source-role.ts";
+
+export type AgentOptions = {
+  context: RoleContext;
+  doorbell: DoorbellWait;
+  facts(): Promise<HostFacts>;
+  /** The host was booted since the agent ran here last: what ran then is gone. */
+  isFirstLife: boolean;
+  /** Called once, when the first heartbeat was answered. */
+  onJoined(): void;
+  /** The control plane refuses this agent for good (a newer incarnation of the host has reported). */
+  onRefused(detail: string): void;
+};
+
+const firstHeartbeatMs = 1000;
+const doorbellMs = 20_000;
+/** A sweep that left something undone is repeated after this. */
+const sweepAgainMs = 1000;
+/** How often a postponed heartbeat looks whether the switchover is over, and how long it is postponed at most. */
+const postponeMs = 50;
+const postponeAtMostMs = 2000;
+
+export class Agent {
+  readonly #options: AgentOptions;
+  readonly #context: RoleContext;
+  readonly #roles = new Map<string, Role>();
+  readonly #duties: Duties;
+  readonly #ended = new AbortController();
+  #heartbeatMs = firstHeartbeatMs;
+  #busyHeartbeatMs = firstHeartbeatMs;
+  #claimedRevision = -1;
+  #claiming: Promise<void> | null = null;
+  #isClaimWanted = false;
+  #toldFacts = "";
+  #hasJoined = false;
+  #sweepTimer: (() => void) | null = null;
+  #loops: Promise<void>[] = [];
+
+  constructor(options: AgentOptions) {
+    this.#options = options;
+    this.#context = options.context;
+    this.#duties = new Duties(options.context, options.isFirstLife, {
+      isInRole: (copyId) => [...this.#roles.values()].some((role) => role.copyId === copyId),
+      wantSweep: () => this.#sweepAfter(0),
+    });
+  }
+
+  async start(): Promise<void> {
+    for (const copy of await this.#context.copies.list()) this.#duties.watch(copy);
+    for (const entry of this.#context.journal.migrations()) if (!entry.over) await this.#recover(entry);
+    this.#context.copies.keepSpare();
+    this.#loops = [this.#heartbeats(), this.#listenToDoorbell()];
+  }
+
+  /** Stops without touching a guest. */
+  async stop(): Promise<void> {
+    this.#ended.abort();
+    this.#sweepTimer?.();
+    for (const role of this.#roles.values()) role.abandon();
+    await Promise.allSettled(this.#loops);
+    await this.#claiming;
+    await this.#context.copies.close();
+  }
+
+  async #heartbeats(): Promise<void> {
+    const { clock } = this.#context;
+    while (!this.#ended.signal.aborted) {
+      await this.#heartbeat();
+      const wait = this.#roles.size > 0 ? this.#busyHeartbeatMs : this.#heartbeatMs;
+      await clock.sleep(wait, this.#ended.signal);
+      const since = clock.monotonicMs();
+      // A switchover under way is not made to wait behind a heartbeat.
+      while (this.#isCritical() && clock.monotonicMs() - since < postponeAtMostMs && !this.#ended.signal.aborted) {
+        await clock.sleep(postponeMs, this.#ended.signal);
+      }
+    }
+  }
+
+  async #heartbeat(): Promise<void> {
+    const facts = await this.#options.facts();
+    const factsNow = JSON.stringify(facts);
+    const isNews = factsNow !== this.#toldFacts;
+    const answer = await this.#context.controlPlane.heartbeat({
+      ...(isNews ? { facts } : {}),
+      guests: this.#duties.guestReports(),
+    });
+    if (answer.kind === "unknown") return this.#context.log({ event: "heartbeat-unanswered", detail: answer.detail });
+    if (answer.kind === "refused") {
+      this.#context.log({ event: "heartbeat-refused", problem: answer.problem.code, detail: answer.problem.detail });
+      if (answer.problem.code === "incarnation-stale") this.#options.onRefused(answer.problem.detail);
+      return;
+    }
+    this.#toldFacts = factsNow;
+    this.#heartbeatMs = answer.answer.heartbeatMs;
+    this.#busyHeartbeatMs = answer.answer.busyHeartbeatMs;
+    if (!this.#hasJoined) {
+      this.#hasJoined = true;
+      this.#options.onJoined();
+    }
+    if (answer.answer.assignmentsRevision !== this.#claimedRevision) this.#claim();
+  }
+
+  async #listenToDoorbell(): Promise<void> {
+    while (!this.#ended.signal.aborted) {
+      if (await this.#options.doorbell.wait(doorbellMs, this.#ended.signal)) this.#claim();
+    }
+  }
+
+  /** One claim at a time; a ring that comes meanwhile claims once more afterwards. */
+  #claim(): void {
+    this.#isClaimWanted = true;
+    if (this.#claiming || this.#ended.signal.aborted) return;
+    const run = async (): Promise<void> => {
+      while (this.#isClaimWanted && !this.#ended.signal.aborted) {
+        this.#isClaimWanted = false;
+        const answer = await this.#context.controlPlane.claim();
+        if (answer.kind === "answered") await this.#take(answer.claim);
+        else
+          this.#context.log({
+            event: "claim-failed",
+            detail: answer.kind === "unknown" ? answer.detail : answer.problem.code,
+          });
+      }
+    };
+    this.#claiming = run()
+      .catch((error: unknown) => this.#context.log({ event: "claim-failed", detail: messageOf(error) }))
+      .finally(() => {
+        this.#claiming = null;
+      });
+  }
+
+  async #take(claim: Claim): Promise<void> {
+    const { assignment } = claim;
+    if (assignment) await this.#begin(assignment);
+    this.#claimedRevision = claim.assignmentsRevision;
+    this.#duties.assign(claim.copies);
+    this.#sweepAfter(0);
+  }
+
+  async #begin(claimed: ClaimedAssignment): Promise<void> {
+    const { journal } = this.#context;
+    const { migrationId, vmId, fencingToken } = claimed.assignment;
+    const running = this.#roles.get(migrationId);
+    if (running) {
+      if (claimed.record) running.noteRecord(claimed.record);
+      return;
+    }
+    if (journal.migration(migrationId)?.over) return;
+    if (fencingToken < journal.highestToken(vmId)) {
+      return this.#context.log({
+        event: "stale-assignment",
+        migrationId,
+        fencingToken,
+        highest: journal.highestToken(vmId),
+      });
+    }
+    const entry: MigrationJournal = { migrationId, claimed };
+    await journal.write(entry);
+    await journal.raiseToken(vmId, fencingToken);
+    const role = this.#roleFor(entry, this.#copyOf(claimed));
+    if (claimed.record) role.noteRecord(claimed.record);
+    await role.start();
+  }
+
+  async #recover(entry: MigrationJournal): Promise<void> {
+    const copy = this.#copyOf(entry.claimed);
+    const status = copy ? await copy.status() : null;
+    const machine = status?.machine ?? "ended";
+    const role = this.#roleFor(entry, copy);
+    this.#context.log({
+      event: "role-recovered",
+      migrationId: entry.migrationId,
+      role: entry.claimed.role,
+      machine,
+      gate: status?.gate,
+    });
+    if (role instanceof SourceRole) {
+      role.recover({
+        machine: machine === "running" || machine === "ended" ? machine : "standing",
+        gate: status?.gate ?? null,
+        ended: status?.ended ?? (machine === "ended" ? { how: "killed", detail: "its process is gone" } : null),
+      });
+    } else role.recover(machine);
+  }
+
+  #copyOf(claimed: ClaimedAssignment): Copy | null {
+    const { role, assignment } = claimed;
+    return this.#duties.find(role === "source" ? assignment.source.copyId : assignment.destination.copyId);
+  }
+
+  #roleFor(entry: MigrationJournal, copy: Copy | null): SourceRole | DestinationRole {
+    const { assignment } = entry.claimed;
+    const role =
+      entry.claimed.role === "source"
+        ? new SourceRole(
+            this.#context,
+            entry,
+            copy ?? missingCopy(assignment.vmId, assignment.source.copyId, assignment.spec),
+          )
+        : new DestinationRole(this.#context, entry, copy, (launched) => this.#duties.watch(launched));
+    this.#roles.set(entry.migrationId, role);
+    void role.over.then(() => {
+      if (this.#ended.signal.aborted) return;
+      this.#roles.delete(entry.migrationId);
+      // What waited behind the migration (a stop, say) is claimed now.
+      this.#claim();
+    });
+    return role;
+  }
+
+  #isCritical(): boolean {
+    return [...this.#roles.values()].some((role) => role.isCritical());
+  }
+
+  #sweepAfter(milliseconds: number): void {
+    if (this.#ended.signal.aborted) return;
+    this.#sweepTimer?.();
+    this.#sweepTimer = this.#context.clock.after(milliseconds, () => {
+      void this.#duties.sweep().then((isSettled) => {
+        if (!isSettled) this.#sweepAfter(sweepAgainMs);
+      });
+    });
+  }
+}

@@ -1,0 +1,197 @@
+// What this host owes the guests it owns, outside of migrations: each copy is brought to its wanted run state and
+// what was seen is reported. Driven by levels, not by messages: a sweep looks at all of it and may run at any time.
+import type { AgentReport, CopyDuty } from "../schemas/agent.ts";
+import type { GuestReport } from "../schemas/vm.ts";
+import type { Copy, CopyEvent, CopyStatus } from "./ports/copies.ts";
+import { Lane, messageOf, type RoleContext, tell } from "./roles/context.ts";
+
+type Seen = Extract<AgentReport, { kind: "copy-seen" }>;
+
+export class Duties {
+  readonly #context: RoleContext;
+  readonly #lane = new Lane();
+  readonly #copies = new Map<string, Copy>();
+  readonly #guests = new Map<string, { vm: string; report: GuestReport }>();
+  /** What the control plane was last told of a copy, so that it is told once. */
+  readonly #told = new Map<string, string>();
+  readonly #isInRole: (copyId: string) => boolean;
+  readonly #wantSweep: () => void;
+  readonly #isFirstLife: boolean;
+  #duties: CopyDuty[] = [];
+
+  /** @param isFirstLife the host was booted since the agent ran here last */
+  constructor(
+    context: RoleContext,
+    isFirstLife: boolean,
+    hooks: { isInRole(copyId: string): boolean; wantSweep(): void },
+  ) {
+    this.#context = context;
+    this.#isFirstLife = isFirstLife;
+    this.#isInRole = hooks.isInRole;
+    this.#wantSweep = hooks.wantSweep;
+  }
+
+  /** Watches a copy for what its guest says and for its end. Repeating it changes nothing. */
+  watch(copy: Copy): void {
+    if (this.#copies.has(copy.copyId)) return;
+    this.#copies.set(copy.copyId, copy);
+    copy.listen((event) => this.#onEvent(copy, event));
+  }
+
+  forget(copyId: string): void {
+    this.#copies.delete(copyId);
+    this.#guests.delete(copyId);
+    this.#told.delete(copyId);
+  }
+
+  find(copyId: string): Copy | null {
+    return this.#copies.get(copyId) ?? null;
+  }
+
+  guestReports(): { vm: string; copyId: string; report: GuestReport }[] {
+    return [...this.#guests].map(([copyId, { vm, report }]) => ({ vm, copyId, report }));
+  }
+
+  assign(duties: CopyDuty[]): void {
+    this.#duties = duties;
+  }
+
+  /** True when everything is as wanted and told. */
+  sweep(): Promise<boolean> {
+    return this.#lane.do(async () => {
+      let isSettled = true;
+      for (const duty of this.#duties) {
+        if (this.#isInRole(duty.copyId)) continue;
+        try {
+          isSettled = (await this.#carryOut(duty)) && isSettled;
+        } catch (error) {
+          this.#context.log({ event: "duty-failed", vmId: duty.vmId, copyId: duty.copyId, error: messageOf(error) });
+          isSettled = false;
+        }
+      }
+      return (await this.#removeOrphans()) && isSettled;
+    });
+  }
+
+  async #carryOut(duty: CopyDuty): Promise<boolean> {
+    const { copyId, vmId, fencingToken, wantedRunState } = duty;
+    if (fencingToken < this.#context.journal.highestToken(vmId)) {
+      this.#context.log({ event: "stale-duty", vmId, copyId, fencingToken });
+      return true;
+    }
+    await this.#context.journal.raiseToken(vmId, fencingToken);
+    const copy = this.#copies.get(copyId) ?? null;
+    const status = copy ? await copy.status() : null;
+    if (status?.machine === "ended" && copy) return this.#clearEnded(duty, copy, status);
+    switch (wantedRunState) {
+      case "stopped":
+        if (copy) await copy.destroy();
+        this.forget(copyId);
+        return this.#tell(duty, { state: "gone", because: copy ? "ordered" : "never-started" });
+      case "running":
+        return this.#bringToRun(duty, copy, status);
+      case "paused":
+        if (status?.machine === "running") await copy?.pause();
+        return copy ? this.#tell(duty, { state: "paused" }) : this.#bringToRun(duty, copy, status);
+    }
+  }
+
+  async #bringToRun(duty: CopyDuty, found: Copy | null, status: CopyStatus | null): Promise<boolean> {
+    if (found && status?.machine === "running") {
+      if (status.lock === "free")
+        this.#context.log({ event: "lock-file-not-held", vmId: duty.vmId, copyId: duty.copyId });
+      return this.#tell(duty, { state: "running" });
+    }
+    const { vmId, copyId, spec, fencingToken } = duty;
+    const copy =
+      found ?? (await this.#context.copies.launch({ vmId, copyId, spec, arriving: false, migrationId: null }));
+    this.watch(copy);
+    const permit = await copy.run(fencingToken);
+    if (permit.kind === "granted") return this.#tell(duty, { state: "running" });
+    this.#context.log({ event: "run-refused", vmId, copyId, by: permit.by, detail: permit.detail });
+    await this.#tell(duty, { state: "held", detail: `${permit.by}: ${permit.detail}`.slice(0, 1000) });
+    return false;
+  }
+
+  /** The guest is no more: told first, then cleared away, so that a crash in between tells it again. */
+  async #clearEnded(duty: CopyDuty, copy: Copy, status: CopyStatus): Promise<boolean> {
+    const how = status.ended?.how ?? "killed";
+    const because = how === "killed" && this.#isFirstLife ? "host-rebooted" : how;
+    const isTold = await this.#tell(duty, {
+      state: "gone",
+      because,
+      detail: (status.ended?.detail ?? "").slice(0, 1000),
+    });
+    if (!isTold) return false;
+    await copy.destroy();
+    this.forget(copy.copyId);
+    return true;
+  }
+
+  async #tell(duty: CopyDuty, seen: Partial<Seen> & Pick<Seen, "state">): Promise<boolean> {
+    const key = `${seen.state} ${seen.because ?? ""} ${duty.fencingToken}`;
+    if (this.#told.get(duty.copyId) === key) return seen.state !== "held";
+    const { vmId, copyId, fencingToken } = duty;
+    const report: Seen = {
+      kind: "copy-seen",
+      because: "ordered",
+      detail: "",
+      migrationId: null,
+      summary: null,
+      ...seen,
+      vmId,
+      copyId,
+      fencingToken,
+    };
+    const { outcome } = await tell(this.#context, report);
+    if (outcome === "unknown" || outcome === "later") return false;
+    // What was refused for good is not repeated; the next claim brings what holds now.
+    this.#told.set(copyId, key);
+    return true;
+  }
+
+  /** A copy that is nobody's duty: ended only on the word of the record of the migration that made it (rule 8). */
+  async #removeOrphans(): Promise<boolean> {
+    const owed = new Set(this.#duties.map((duty) => duty.copyId));
+    for (const [copyId, copy] of this.#copies) {
+      if (owed.has(copyId) || this.#isInRole(copyId) || !copy.migrationId) continue;
+      const answer = await this.#context.controlPlane.readRecord(copy.migrationId);
+      if (answer.kind !== "answered") return false;
+      const { record } = answer.record;
+      const isOther = record.owner.copyId !== copyId;
+      const isDecided = record.verdictToken > record.openedUnderToken;
+      const isSafe = record.destination.copyId === copyId || record.confirmed || record.verdict === "forced";
+      if (!isOther || !isDecided || !isSafe) continue;
+      this.#context.log({ event: "orphan-removed", copyId, vmId: copy.vmId, verdict: record.verdict });
+      await copy.destroy();
+      this.forget(copyId);
+    }
+    return true;
+  }
+
+  #onEvent(copy: Copy, event: CopyEvent): void {
+    switch (event.kind) {
+      case "guest-reported":
+        this.#guests.set(copy.copyId, { vm: copy.vmId, report: event.report });
+        return;
+      case "gap-measured":
+        if (copy.migrationId)
+          void tell(this.#context, {
+            kind: "gap-measured",
+            migrationId: copy.migrationId,
+            guestGapMs: event.guestGapMs,
+          });
+        return;
+      case "ended":
+        this.#guests.delete(copy.copyId);
+        this.#wantSweep();
+        return;
+      case "supervisor-lost":
+      case "resumed-by-supervisor":
+        this.#wantSweep();
+        return;
+      default:
+        return;
+    }
+  }
+}

@@ -1,0 +1,134 @@
+// What a role of a migration works with, and what both roles do alike.
+import type { AgentReport, Assignment } from "../../schemas/agent.ts";
+import type { MigrationRecord } from "../../schemas/migration.ts";
+import type { PeerMessage } from "../../schemas/peer.ts";
+import type { Sign } from "../../schemas/signing.ts";
+import type { ReportOutcome } from "../domain/role.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { ClaimedAssignment, ControlPlane, ProvenRecord } from "../ports/control-plane.ts";
+import type { Copies } from "../ports/copies.ts";
+import type { Journal, MigrationJournal } from "../ports/journal.ts";
+import type { PeerLinks } from "../ports/peer-link.ts";
+
+export type RoleContext = {
+  hostId: string;
+  incarnation: string;
+  copies: Copies;
+  controlPlane: ControlPlane;
+  peerLinks: PeerLinks;
+  journal: Journal;
+  clock: Clock;
+  randomBytes(length: number): Uint8Array;
+  /** Signs with the host's key. */
+  sign: Sign;
+  log: Log;
+  /** How long a round trip to the control plane takes at its 99th percentile. */
+  commitMs(): number;
+  /** How long the agent may be silent at the gate before the guest's supervisor takes the guest back. */
+  agentSilenceMs: number;
+};
+
+export type Log = (entry: { event: string; [detail: string]: unknown }) => void;
+
+/** One agent's part in one migration, running. */
+export interface Role {
+  readonly migrationId: string;
+  readonly vmId: string;
+  readonly copyId: string;
+  /** Begins, or takes up after the agent's restart what the journal says. */
+  start(): Promise<void>;
+  /** A record that came with a claim. */
+  noteRecord(proven: ProvenRecord): void;
+  /** Between the gate and the outcome: nothing of the agent should stand in the way. */
+  isCritical(): boolean;
+  /** The agent stops; the copy, its supervisor and the journal stay. */
+  abandon(): void;
+  readonly over: Promise<void>;
+}
+
+/** What the agent tells a role's copy apart by: one migration, one side. */
+export function identityOf(claimed: ClaimedAssignment): {
+  assignment: Assignment;
+  signedAssignment: ClaimedAssignment["signed"];
+} {
+  return { assignment: claimed.assignment, signedAssignment: claimed.signed };
+}
+
+/** Keeps the newest proven record of one migration, and refuses what is older than this host has seen of the VM. */
+export class KnownRecord {
+  latest: ProvenRecord | null = null;
+  readonly #context: RoleContext;
+  readonly #migrationId: string;
+
+  constructor(context: RoleContext, migrationId: string) {
+    this.#context = context;
+    this.#migrationId = migrationId;
+  }
+
+  /** The record, if it may be acted on. */
+  accept(proven: ProvenRecord): MigrationRecord | null {
+    const { record } = proven;
+    if (record.migrationId !== this.#migrationId) return null;
+    if (record.verdictToken < this.#context.journal.highestToken(record.vmId)) return null;
+    const isNewer =
+      !this.latest ||
+      record.verdictToken > this.latest.record.verdictToken ||
+      (record.verdictToken === this.latest.record.verdictToken && record.issuedAt >= this.latest.record.issuedAt);
+    if (isNewer) this.latest = proven;
+    // Kept for good, but not waited for: the lock file guards the guest with the same token.
+    this.#context.journal.raiseToken(record.vmId, record.verdictToken).catch((error: unknown) => {
+      this.#context.log({ event: "journal-failed", what: "token", error: String(error) });
+    });
+    return record;
+  }
+}
+
+export type Told = { outcome: ReportOutcome; proven: ProvenRecord | null; detail: string };
+
+/** Sends a report and sorts the answer into what a role needs to know of it. */
+export async function tell(context: RoleContext, report: AgentReport): Promise<Told> {
+  const answer = await context.controlPlane.report(report);
+  switch (answer.kind) {
+    case "applied":
+    case "unchanged":
+      return { outcome: "applied", proven: answer.record, detail: "" };
+    case "refused": {
+      context.log({
+        event: "report-refused",
+        report: report.kind,
+        problem: answer.problem.code,
+        detail: answer.problem.detail,
+      });
+      const isTransient = transientProblems.has(answer.problem.code);
+      return { outcome: isTransient ? "later" : "refused", proven: answer.record, detail: answer.problem.detail };
+    }
+    case "unknown":
+      return { outcome: "unknown", proven: null, detail: answer.detail };
+  }
+}
+const transientProblems = new Set(["table-busy", "internal-error", "counter-stale", "clock-skew", "table-went-back"]);
+
+/** Journals one more fact of a migration, durably. */
+export async function note(
+  context: RoleContext,
+  entry: MigrationJournal,
+  fact: Partial<MigrationJournal>,
+): Promise<void> {
+  Object.assign(entry, fact);
+  await context.journal.write(entry);
+}
+
+/** One thing after the other, in the order asked for; a failure is the asker's to handle. */
+export class Lane {
+  #tail: Promise<unknown> = Promise.resolve();
+
+  do<T>(action: () => Promise<T>): Promise<T> {
+    const next = this.#tail.then(action, action);
+    this.#tail = next.catch(() => undefined);
+    return next;
+  }
+}
+
+export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
+export type { PeerMessage };

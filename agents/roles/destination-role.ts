@@ -1,0 +1,415 @@
+// Carries out the destination's part in one migration: the pure machine of agents/domain/destination.ts decides, this
+// acts and feeds back what came of it.
+import type { PeerMessage, RelinquishedWord } from "../../schemas/peer.ts";
+import { signDocument } from "../../schemas/signing.ts";
+import {
+  advanceDestination,
+  beginDestination,
+  type DestinationCommand,
+  type DestinationEvent,
+  type DestinationState,
+  type DestinationStep,
+  recoverDestination,
+} from "../domain/destination.ts";
+import type { ProvenRecord } from "../ports/control-plane.ts";
+import type { Copy, CopyEvent } from "../ports/copies.ts";
+import type { MachineState } from "../ports/hypervisor.ts";
+import type { MigrationJournal } from "../ports/journal.ts";
+import type { PeerLink } from "../ports/peer-link.ts";
+import { identityOf, KnownRecord, Lane, messageOf, note, type Role, type RoleContext, tell } from "./context.ts";
+
+export class DestinationRole implements Role {
+  readonly migrationId: string;
+  readonly vmId: string;
+  readonly copyId: string;
+  readonly over: Promise<void>;
+  #finish: () => void = () => {};
+  #state: DestinationState;
+  readonly #context: RoleContext;
+  readonly #entry: MigrationJournal;
+  #copy: Copy | null;
+  readonly #known: KnownRecord;
+  readonly #copyLane = new Lane();
+  readonly #undo: (() => void)[] = [];
+  readonly #onLaunched: (copy: Copy) => void;
+  #stopExpecting: (() => Promise<void>) | null = null;
+  #link: PeerLink | null = null;
+  #isAbandoned = false;
+  #isReceiving = false;
+  #commitBeganAtMs = 0;
+  #commitMs = 0;
+
+  /** @param copy what an earlier life of the agent launched for this migration, if it did */
+  constructor(context: RoleContext, entry: MigrationJournal, copy: Copy | null, onLaunched: (copy: Copy) => void) {
+    const { assignment } = entry.claimed;
+    this.#context = context;
+    this.#onLaunched = onLaunched;
+    this.#entry = entry;
+    this.#copy = copy;
+    this.migrationId = assignment.migrationId;
+    this.vmId = assignment.vmId;
+    this.copyId = assignment.destination.copyId;
+    this.#known = new KnownRecord(context, this.migrationId);
+    this.#state = beginDestination(
+      {
+        migrationId: assignment.migrationId,
+        vmId: assignment.vmId,
+        openToken: assignment.fencingToken,
+        own: { hostId: assignment.destination.hostId, copyId: assignment.destination.copyId },
+        peer: { hostId: assignment.source.hostId, copyId: assignment.source.copyId },
+      },
+      context.clock.monotonicMs(),
+    );
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.over = promise;
+    this.#finish = resolve;
+  }
+
+  async start(): Promise<void> {
+    this.#feed({ kind: "started" });
+  }
+
+  /** @param machine what became of the copy, by its supervisor's word */
+  recover(machine: MachineState): void {
+    if (this.#copy) this.#undo.push(this.#copy.listen((event) => this.#onCopyEvent(event)));
+    const { commitSent, runIntent, runRefused, relinquished } = this.#entry;
+    const journalled = {
+      commitSent: commitSent ?? false,
+      runIntent: runIntent ?? 0,
+      runRefused: runRefused ?? 0,
+      relinquished: relinquished ?? false,
+    };
+    this.#enact(recoverDestination(this.#state, journalled, seen(machine)));
+  }
+
+  noteRecord(proven: ProvenRecord): void {
+    const record = this.#known.accept(proven);
+    if (record) this.#feed({ kind: "record-known", record });
+  }
+
+  isCritical(): boolean {
+    return ["intending", "committing", "starting"].includes(this.#state.stage);
+  }
+
+  abandon(): void {
+    this.#isAbandoned = true;
+    for (const undo of this.#undo.splice(0)) undo();
+    this.#link?.close();
+    void this.#stopExpecting?.();
+    this.#finish();
+  }
+
+  #feed(event: DestinationEvent): void {
+    if (this.#isAbandoned) return;
+    this.#enact(advanceDestination(this.#state, event, this.#context.clock.monotonicMs()));
+  }
+
+  #enact({ state, commands }: DestinationStep): void {
+    if (state.stage !== this.#state.stage) {
+      this.#context.log({
+        event: "destination-stage",
+        migrationId: this.migrationId,
+        from: this.#state.stage,
+        to: state.stage,
+        why: state.withdrawal?.detail,
+      });
+    }
+    this.#state = state;
+    for (const command of commands) this.#carryOut(command);
+  }
+
+  #carryOut(command: DestinationCommand): void {
+    switch (command.kind) {
+      case "launch-copy":
+        void this.#launch();
+        return;
+      case "expect-peer":
+        void this.#expectPeer();
+        return;
+      case "open-stream":
+        void this.#openStream();
+        return;
+      case "read-gate":
+        void this.#readRecord().then((proven) => {
+          const record = proven ? this.#known.accept(proven) : null;
+          this.#feed({ kind: "gate-read", ask: command.ask, record });
+        });
+        return;
+      case "send-peer": {
+        const { message } = command;
+        this.#link?.send(message.kind === "arrived" ? { ...message, commitMs: this.#commitMs } : message);
+        return;
+      }
+      case "relay-record":
+        this.#relayRecord();
+        return;
+      case "journal":
+        void this.#journal(command);
+        return;
+      case "run-copy":
+        void this.#run(command.fencingToken);
+        return;
+      case "look-at-machine":
+        void this.#look();
+        return;
+      case "settle-stream":
+        void this.#settle();
+        return;
+      case "destroy-copy":
+        void this.#destroy();
+        return;
+      case "read-record":
+        void this.#readRecord().then((proven) =>
+          proven ? this.noteRecord(proven) : this.#feed({ kind: "record-unknown" }),
+        );
+        return;
+      case "give-word":
+        void this.#giveWord(command.nonce);
+        return;
+      case "report":
+        void this.#report(command.report);
+        return;
+      case "wake":
+        this.#undo.push(this.#context.clock.after(command.afterMs, () => this.#feed({ kind: "woke" })));
+        return;
+      case "finish":
+        void this.#conclude();
+        return;
+    }
+  }
+
+  async #launch(): Promise<void> {
+    const { assignment } = this.#entry.claimed;
+    try {
+      const copy = await this.#context.copies.launch({
+        vmId: this.vmId,
+        copyId: this.copyId,
+        spec: assignment.spec,
+        arriving: true,
+        migrationId: this.migrationId,
+      });
+      if (this.#isAbandoned) return;
+      this.#copy = copy;
+      this.#onLaunched(copy);
+      this.#undo.push(copy.listen((event) => this.#onCopyEvent(event)));
+      this.#feed({ kind: "launched" });
+    } catch (error) {
+      this.#feed({ kind: "launch-failed", detail: messageOf(error) });
+    }
+  }
+
+  async #expectPeer(): Promise<void> {
+    if (this.#stopExpecting) return;
+    try {
+      const stop = await this.#context.peerLinks.expect(identityOf(this.#entry.claimed), (link) => this.#onLink(link));
+      if (this.#isAbandoned) return void stop();
+      this.#stopExpecting = stop;
+      this.#feed({ kind: "listening" });
+    } catch (error) {
+      // The port may be taken for a moment by the migration before; the source keeps trying as well.
+      this.#context.log({ event: "listen-failed", migrationId: this.migrationId, error: messageOf(error) });
+      this.#undo.push(this.#context.clock.after(100, () => void this.#expectPeer()));
+    }
+  }
+
+  #onLink(link: PeerLink): void {
+    if (this.#isAbandoned) return link.close();
+    this.#link?.close();
+    this.#link = link;
+    link.listen({
+      message: (message) => void this.#onPeerMessage(message),
+      closed: () => {
+        if (this.#link !== link) return;
+        this.#link = null;
+        this.#feed({ kind: "peer-lost" });
+      },
+    });
+    this.#feed({ kind: "peer-linked" });
+    void this.#openStream();
+  }
+
+  async #onPeerMessage(message: PeerMessage): Promise<void> {
+    if (message.kind === "record") {
+      const proven = await this.#context.controlPlane.prove(message.record, this.migrationId);
+      if (proven) this.noteRecord(proven);
+      return;
+    }
+    this.#feed({ kind: "peer-said", message });
+  }
+
+  /** Once both the copy and the link are there: the stream's key comes from the link. */
+  async #openStream(): Promise<void> {
+    const [copy, link] = [this.#copy, this.#link];
+    if (!copy || !link || this.#isReceiving || this.#state.stage !== "preparing") return;
+    this.#isReceiving = true;
+    const { assignment } = this.#entry.claimed;
+    try {
+      const endpoint = await this.#copyLane.do(() =>
+        copy.receive({
+          address: assignment.destination.address,
+          peerAddress: assignment.source.address,
+          key: link.streamKey,
+          migrationId: this.migrationId,
+        }),
+      );
+      this.#feed({ kind: "receiving", endpoint });
+    } catch (error) {
+      this.#feed({ kind: "launch-failed", detail: messageOf(error) });
+    }
+  }
+
+  #onCopyEvent(event: CopyEvent): void {
+    switch (event.kind) {
+      case "loaded":
+        this.#feed({ kind: "loaded" });
+        return;
+      case "stream-failed":
+        this.#feed({ kind: "stream-failed", detail: event.detail });
+        return;
+      case "ended":
+        this.#feed({ kind: "guest-ended", how: event.how, detail: event.detail });
+        return;
+      case "supervisor-lost":
+        this.#context.log({ event: "supervisor-lost", copyId: this.copyId });
+        return;
+      default:
+        return;
+    }
+  }
+
+  async #journal(command: Extract<DestinationCommand, { kind: "journal" }>): Promise<void> {
+    const facts = {
+      "commit-sent": () => ({ commitSent: true }) as const,
+      relinquished: () => ({ relinquished: true }) as const,
+      "run-intent": (number: number) => ({ runIntent: number }),
+      "run-refused": (number: number) => ({ runRefused: number }),
+    };
+    const number = "number" in command ? command.number : 0;
+    try {
+      if (command.what === "commit-sent") this.#commitBeganAtMs = this.#context.clock.monotonicMs();
+      await note(this.#context, this.#entry, facts[command.what](number));
+      this.#feed({ kind: "journalled", what: command.what });
+    } catch (error) {
+      this.#context.log({
+        event: "journal-failed",
+        migrationId: this.migrationId,
+        what: command.what,
+        error: messageOf(error),
+      });
+      this.#feed({ kind: "journal-failed", detail: messageOf(error) });
+    }
+  }
+
+  async #run(fencingToken: number): Promise<void> {
+    const copy = this.#copy;
+    if (!copy) return this.#feed({ kind: "machine-seen", machine: "ended" });
+    try {
+      const permit = await this.#copyLane.do(() => copy.run(fencingToken));
+      const isGranted = permit.kind === "granted";
+      this.#feed({
+        kind: "run-answered",
+        answer: isGranted ? "granted" : "refused",
+        detail: isGranted ? "" : `${permit.by}: ${permit.detail}`,
+      });
+    } catch (error) {
+      this.#feed({ kind: "run-answered", answer: "unknown", detail: messageOf(error) });
+    }
+  }
+
+  async #look(): Promise<void> {
+    const copy = this.#copy;
+    try {
+      const machine = copy ? (await this.#copyLane.do(() => copy.status())).machine : "ended";
+      this.#feed({ kind: "machine-seen", machine: seen(machine) });
+    } catch {
+      this.#undo.push(this.#context.clock.after(200, () => this.#feed({ kind: "woke" })));
+    }
+  }
+
+  async #settle(): Promise<void> {
+    const copy = this.#copy;
+    try {
+      if (copy) await this.#copyLane.do(() => copy.cancelStream());
+      await this.#look();
+    } catch (error) {
+      this.#context.log({ event: "settle-failed", migrationId: this.migrationId, error: messageOf(error) });
+      this.#undo.push(this.#context.clock.after(200, () => this.#feed({ kind: "woke" })));
+    }
+  }
+
+  async #destroy(): Promise<void> {
+    const copy = this.#copy;
+    try {
+      if (copy) await this.#copyLane.do(() => copy.destroy());
+      this.#feed({ kind: "destroyed" });
+    } catch (error) {
+      this.#context.log({ event: "destroy-failed", copyId: this.copyId, error: messageOf(error) });
+      this.#undo.push(this.#context.clock.after(1000, () => void this.#destroy()));
+    }
+  }
+
+  async #readRecord(): Promise<ProvenRecord | null> {
+    const answer = await this.#context.controlPlane.readRecord(this.migrationId);
+    if (answer.kind === "answered") return answer.record;
+    if (answer.kind === "refused") {
+      this.#context.log({ event: "record-refused", migrationId: this.migrationId, problem: answer.problem.code });
+      return answer.record;
+    }
+    return null;
+  }
+
+  async #report(report: Parameters<typeof tell>[1]): Promise<void> {
+    const told = await tell(this.#context, report);
+    const record = told.proven ? this.#known.accept(told.proven) : null;
+    if (report.kind === "destination-commits" && record?.verdict === "committed") {
+      this.#commitMs = this.#context.clock.monotonicMs() - this.#commitBeganAtMs;
+    }
+    this.#feed({ kind: "report-answered", report: report.kind, outcome: told.outcome, record });
+  }
+
+  #relayRecord(): void {
+    if (this.#known.latest) this.#link?.send({ kind: "record", record: this.#known.latest.signed });
+  }
+
+  /** Rule 7, signed with this host's key. */
+  async #giveWord(nonce: string): Promise<void> {
+    const { assignment } = this.#entry.claimed;
+    const link = this.#link;
+    if (!link) return;
+    const word: RelinquishedWord = {
+      type: "drover-relinquished-1",
+      migrationId: this.migrationId,
+      fencingToken: assignment.fencingToken,
+      sourceCopyId: assignment.source.copyId,
+      destinationCopyId: assignment.destination.copyId,
+      sourceIncarnation: link.peerIncarnation,
+      destinationIncarnation: this.#context.incarnation,
+      nonce,
+    };
+    link.send({ kind: "relinquished", word: await signDocument(word, this.#context.sign) });
+  }
+
+  async #conclude(): Promise<void> {
+    try {
+      await note(this.#context, this.#entry, { over: true });
+    } catch (error) {
+      this.#context.log({ event: "journal-failed", migrationId: this.migrationId, error: messageOf(error) });
+    }
+    this.abandon();
+  }
+}
+
+function seen(machine: MachineState): "running" | "complete" | "incomplete" | "ended" {
+  switch (machine) {
+    case "running":
+    case "stopped": // it executed here
+      return "running";
+    case "loaded":
+      return "complete";
+    case "held": // never received anything
+    case "incoming":
+      return "incomplete";
+    case "ended":
+      return "ended";
+  }
+}

@@ -1,0 +1,67 @@
+// What the source measures of one migration, on its own monotonic clock.
+import type { MigrationTimings, Round } from "../../schemas/migration.ts";
+import type { StreamSample } from "../ports/hypervisor.ts";
+
+export class Measurements {
+  readonly rounds: Round[] = [];
+  bytes = 0;
+  encrypted: boolean | null = null;
+  #reported = 0;
+  readonly #marks: { [M in Mark]?: number } = {};
+  #commitMs: number | null = null;
+
+  mark(mark: Mark, atMs: number): void {
+    // A gate is asked for more than once; the last ask is the one that counts. All else happens once.
+    if (mark === "gate-asked" || this.#marks[mark] === undefined) this.#marks[mark] = atMs;
+  }
+
+  sample(sample: StreamSample): void {
+    this.bytes = Math.max(this.bytes, sample.totalBytes);
+    this.encrypted = sample.encrypted;
+    if (!sample.roundDone) return;
+    const { round, bytes, durationMs, remainingBytes, dirtyBytesPerSecond, bandwidthBytesPerSecond, throttlePercent } =
+      sample;
+    this.rounds.push({
+      round,
+      bytes,
+      durationMs,
+      remainingBytes,
+      dirtyBytesPerSecond,
+      bandwidthBytesPerSecond,
+      throttlePercent,
+    });
+  }
+
+  commitTook(milliseconds: number): void {
+    this.#commitMs = milliseconds;
+  }
+
+  /** Rounds that no report has carried yet. */
+  takeUnreported(): Round[] {
+    const rounds = this.rounds.slice(this.#reported, this.#reported + 100);
+    this.#reported += rounds.length;
+    return rounds;
+  }
+
+  timings(): MigrationTimings {
+    const between = (from: Mark, to: Mark): number | null => {
+      const [start, end] = [this.#marks[from], this.#marks[to]];
+      return start === undefined || end === undefined ? null : Math.max(0, Math.round((end - start) * 1000) / 1000);
+    };
+    return {
+      setupMs: between("claimed", "streaming"),
+      precopyMs: between("streaming", "stopping"),
+      downtimeMs: between("stopping", "arrived"),
+      totalMs: between("claimed", "arrived"),
+      gateCheckMs: between("gate-asked", "stopping"),
+      commitMs: this.#commitMs,
+      loadMs: between("stopping", "loaded"),
+    };
+  }
+
+  summary() {
+    return { timings: this.timings(), bytes: this.bytes, rounds: this.takeUnreported(), encrypted: this.encrypted };
+  }
+}
+
+export type Mark = "claimed" | "streaming" | "gate-asked" | "stopping" | "loaded" | "arrived";

@@ -1,0 +1,407 @@
+// Carries out the source's part in one migration: the pure machine of agents/domain/source.ts decides, this acts and
+// feeds back what came of it.
+
+import { type PeerMessage, RelinquishedWord } from "../../schemas/peer.ts";
+import { openDocument, toBase64Url, verifierFrom } from "../../schemas/signing.ts";
+import {
+  advanceSource,
+  beginSource,
+  progress,
+  recoverSource,
+  type SourceCommand,
+  type SourceEvent,
+  type SourceState,
+  type SourceStep,
+} from "../domain/source.ts";
+import type { ProvenRecord } from "../ports/control-plane.ts";
+import type { Copy, CopyEvent } from "../ports/copies.ts";
+import type { MigrationJournal } from "../ports/journal.ts";
+import { type PeerLink, PeerRefused } from "../ports/peer-link.ts";
+import { identityOf, KnownRecord, Lane, messageOf, note, type Role, type RoleContext, tell } from "./context.ts";
+import { Measurements } from "./measurements.ts";
+
+const connectMs = 10_000;
+const progressMs = 500;
+
+export class SourceRole implements Role {
+  readonly migrationId: string;
+  readonly vmId: string;
+  readonly copyId: string;
+  readonly over: Promise<void>;
+  #finish: () => void = () => {};
+  #state: SourceState;
+  readonly #context: RoleContext;
+  readonly #entry: MigrationJournal;
+  readonly #copy: Copy;
+  readonly #known: KnownRecord;
+  readonly #copyLane = new Lane();
+  readonly #measured = new Measurements();
+  readonly #undo: (() => void)[] = [];
+  #link: PeerLink | null = null;
+  #isAbandoned = false;
+
+  constructor(context: RoleContext, entry: MigrationJournal, copy: Copy) {
+    const { assignment } = entry.claimed;
+    this.#context = context;
+    this.#entry = entry;
+    this.#copy = copy;
+    this.migrationId = assignment.migrationId;
+    this.vmId = assignment.vmId;
+    this.copyId = assignment.source.copyId;
+    this.#known = new KnownRecord(context, this.migrationId);
+    this.#state = beginSource({
+      migrationId: assignment.migrationId,
+      vmId: assignment.vmId,
+      openToken: assignment.fencingToken,
+      own: { hostId: assignment.source.hostId, copyId: assignment.source.copyId },
+      peer: { hostId: assignment.destination.hostId, copyId: assignment.destination.copyId },
+      limits: assignment.limits,
+      commitMs: context.commitMs(),
+    });
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.over = promise;
+    this.#finish = resolve;
+  }
+
+  async start(): Promise<void> {
+    this.#measured.mark("claimed", this.#now());
+    this.#undo.push(this.#copy.listen((event) => this.#onCopyEvent(event)));
+    this.#feed({ kind: "started" });
+  }
+
+  /** @param found what the copy, its gate and its supervisor say now */
+  recover(found: Parameters<typeof recoverSource>[1]): void {
+    this.#undo.push(this.#copy.listen((event) => this.#onCopyEvent(event)));
+    this.#enact(recoverSource(this.#state, found, this.#now()));
+  }
+
+  noteRecord(proven: ProvenRecord): void {
+    const record = this.#known.accept(proven);
+    if (record) this.#feed({ kind: "record-known", record });
+  }
+
+  isCritical(): boolean {
+    return ["holding", "deciding", "in-doubt"].includes(this.#state.stage) && this.#state.ended === null;
+  }
+
+  abandon(): void {
+    this.#isAbandoned = true;
+    for (const undo of this.#undo.splice(0)) undo();
+    this.#link?.close();
+    this.#finish();
+  }
+
+  #now(): number {
+    return this.#context.clock.monotonicMs();
+  }
+
+  #feed(event: SourceEvent): void {
+    if (this.#isAbandoned) return;
+    this.#enact(advanceSource(this.#state, event, this.#now()));
+  }
+
+  #enact({ state, commands }: SourceStep): void {
+    if (state.stage !== this.#state.stage) {
+      this.#context.log({
+        event: "source-stage",
+        migrationId: this.migrationId,
+        from: this.#state.stage,
+        to: state.stage,
+        why: state.withdrawal?.detail,
+      });
+    }
+    this.#state = state;
+    for (const command of commands) this.#carryOut(command);
+  }
+
+  #carryOut(command: SourceCommand): void {
+    const { clock } = this.#context;
+    switch (command.kind) {
+      case "permit-next": {
+        const next = command.copyId === null ? null : { copyId: command.copyId };
+        this.#onCopy(
+          () => this.#copy.permitNext(next),
+          () => ({ kind: "permitted" }),
+          (detail) => ({ kind: "permit-failed", detail }),
+        );
+        return;
+      }
+      case "connect-peer":
+        void this.#connect();
+        return;
+      case "start-stream":
+        void this.#startStream(command.endpoint);
+        return;
+      case "throttle":
+        this.#onCopy(() => this.#copy.throttle(command.percent));
+        return;
+      case "read-gate":
+        this.#measured.mark("gate-asked", this.#now());
+        void this.#readRecord().then((proven) => {
+          const record = proven ? this.#known.accept(proven) : null;
+          this.#feed({ kind: "gate-read", ask: command.ask, record });
+        });
+        return;
+      case "send-peer":
+        this.#link?.send(command.message);
+        return;
+      case "relay-record":
+        if (this.#known.latest) this.#link?.send({ kind: "record", record: this.#known.latest.signed });
+        return;
+      case "ask-word":
+        void this.#askWord();
+        return;
+      case "hold-at-gate":
+        this.#measured.mark("stopping", this.#now());
+        this.#onCopy(
+          () => this.#copy.holdAtGate(this.#context.agentSilenceMs),
+          () => ({ kind: "held" }),
+          (detail) => ({ kind: "hold-failed", detail }),
+        );
+        return;
+      case "pass-gate":
+        this.#onCopy(
+          () => this.#copy.passGate(),
+          (decision) => ({ kind: "gate-stands", decision }),
+          (detail) => ({ kind: "gate-unknown", detail }),
+        );
+        return;
+      case "cancel-at-gate":
+        this.#onCopy(
+          () => this.#copy.cancelAtGate(),
+          (decision) => ({ kind: "gate-stands", decision }),
+          (detail) => ({ kind: "gate-unknown", detail }),
+        );
+        return;
+      case "cancel-stream":
+        this.#onCopy(() => this.#copy.cancelStream());
+        return;
+      case "run-copy":
+        this.#onCopy(
+          () => this.#copy.run(command.fencingToken),
+          (permit) => ({
+            kind: "run-answered",
+            isGranted: permit.kind === "granted",
+            detail: permit.kind === "refused" ? permit.detail : "",
+          }),
+          (detail) => ({ kind: "run-answered", isGranted: false, detail }),
+        );
+        return;
+      case "destroy-copy":
+        void this.#destroy();
+        return;
+      case "read-record":
+        void this.#readRecord().then((proven) =>
+          proven ? this.noteRecord(proven) : this.#feed({ kind: "record-unknown" }),
+        );
+        return;
+      case "report":
+        void this.#report(command.report);
+        return;
+      case "wake":
+        this.#undo.push(clock.after(command.afterMs, () => this.#feed({ kind: "woke" })));
+        return;
+      case "finish":
+        void this.#conclude();
+        return;
+    }
+  }
+
+  /** Copy commands go one after the other: a stream is cancelled before the guest is let run again. */
+  #onCopy<T>(
+    action: () => Promise<T>,
+    done?: (result: T) => SourceEvent,
+    failed?: (detail: string) => SourceEvent,
+  ): void {
+    this.#copyLane.do(action).then(
+      (result) => done && this.#feed(done(result)),
+      (error: unknown) => {
+        this.#context.log({ event: "copy-command-failed", migrationId: this.migrationId, error: messageOf(error) });
+        if (failed) this.#feed(failed(messageOf(error)));
+      },
+    );
+  }
+
+  async #connect(): Promise<void> {
+    try {
+      const link = await this.#context.peerLinks.connect(identityOf(this.#entry.claimed), connectMs);
+      if (this.#isAbandoned) return link.close();
+      this.#link = link;
+      link.listen({
+        message: (message) => void this.#onPeerMessage(message),
+        closed: () => {
+          if (this.#link === link) this.#link = null;
+          this.#feed({ kind: "peer-lost" });
+        },
+      });
+      this.#feed({ kind: "peer-linked" });
+    } catch (error) {
+      const kind = error instanceof PeerRefused ? "peer-refused" : "peer-unreachable";
+      this.#feed({ kind, detail: messageOf(error) });
+    }
+  }
+
+  async #onPeerMessage(message: PeerMessage): Promise<void> {
+    const { controlPlane } = this.#context;
+    switch (message.kind) {
+      case "record": {
+        const proven = await controlPlane.prove(message.record, this.migrationId);
+        if (proven) this.noteRecord(proven);
+        return;
+      }
+      case "relinquished":
+        if (await this.#isGoodWord(message.word)) this.#feed({ kind: "word-verified" });
+        return;
+      case "loaded":
+        this.#measured.mark("loaded", this.#now());
+        break;
+      case "arrived":
+        this.#measured.mark("arrived", this.#now());
+        this.#measured.commitTook(message.commitMs);
+        break;
+      default:
+        break;
+    }
+    this.#feed({ kind: "peer-said", message });
+  }
+
+  async #startStream(endpoint: { address: string; port: number }): Promise<void> {
+    const link = this.#link;
+    const { assignment } = this.#entry.claimed;
+    if (!link) return;
+    if (endpoint.address !== assignment.destination.address) {
+      this.#feed({
+        kind: "stream-failed",
+        detail: `the destination named ${endpoint.address}, which is not its migration address`,
+      });
+      return;
+    }
+    try {
+      const { bandwidthLimitBytesPerSecond } = assignment.limits;
+      await this.#copyLane.do(() =>
+        this.#copy.send({
+          endpoint,
+          localAddress: assignment.source.address,
+          key: link.streamKey,
+          migrationId: this.migrationId,
+          limits: { bandwidthLimitBytesPerSecond },
+        }),
+      );
+      this.#measured.mark("streaming", this.#now());
+      this.#feed({ kind: "streaming" });
+      void this.#reportProgress();
+    } catch (error) {
+      this.#feed({ kind: "stream-failed", detail: messageOf(error) });
+    }
+  }
+
+  /** Told now and then, for those who watch; never in the way of the switchover. */
+  async #reportProgress(): Promise<void> {
+    while (!this.#isAbandoned && this.#state.stage === "copying") {
+      const report = progress(this.#state, "precopy", false);
+      if (report.kind === "migration-progressed") {
+        report.rounds = this.#measured.takeUnreported();
+        report.encrypted = this.#measured.encrypted;
+        if (!this.#state.ask) await this.#report(report);
+      }
+      await this.#context.clock.sleep(progressMs);
+    }
+  }
+
+  #onCopyEvent(event: CopyEvent): void {
+    switch (event.kind) {
+      case "sampled": {
+        this.#measured.sample(event.sample);
+        const { roundDone, totalBytes: _total, encrypted: _encrypted, ...round } = event.sample;
+        this.#feed({ kind: "sampled", round, roundDone });
+        return;
+      }
+      case "sent":
+        this.#feed({ kind: "stream-sent" });
+        return;
+      case "stream-failed":
+        this.#feed({ kind: "stream-failed", detail: event.detail });
+        return;
+      case "ended":
+        this.#feed({ kind: "guest-ended", how: event.how, detail: event.detail });
+        return;
+      case "resumed-by-supervisor":
+        this.#feed({ kind: "resumed-by-supervisor" });
+        return;
+      case "supervisor-lost":
+        this.#context.log({ event: "supervisor-lost", copyId: this.copyId });
+        return;
+      default:
+        return;
+    }
+  }
+
+  async #readRecord(): Promise<ProvenRecord | null> {
+    const answer = await this.#context.controlPlane.readRecord(this.migrationId);
+    if (answer.kind === "answered") return answer.record;
+    if (answer.kind === "refused") {
+      this.#context.log({ event: "record-refused", migrationId: this.migrationId, problem: answer.problem.code });
+      return answer.record;
+    }
+    return null;
+  }
+
+  async #report(report: Parameters<typeof tell>[1]): Promise<void> {
+    const full = report.kind === "copy-seen" ? { ...report, summary: this.#measured.summary() } : report;
+    const told = await tell(this.#context, full);
+    if (report.kind === "migration-progressed") {
+      if (told.proven) this.noteRecord(told.proven);
+      return;
+    }
+    const record = told.proven ? this.#known.accept(told.proven) : null;
+    this.#feed({ kind: "report-answered", report: report.kind, outcome: told.outcome, record });
+  }
+
+  async #askWord(): Promise<void> {
+    try {
+      const nonce = this.#entry.askedNonce ?? toBase64Url(this.#context.randomBytes(24));
+      if (!this.#entry.askedNonce) await note(this.#context, this.#entry, { askedNonce: nonce });
+      this.#link?.send({ kind: "ask-relinquish", nonce });
+    } catch (error) {
+      this.#context.log({ event: "journal-failed", migrationId: this.migrationId, error: messageOf(error) });
+    }
+  }
+
+  /** Rule 7: signed with the destination's host key, for this migration, token, copies, lives and nonce. */
+  async #isGoodWord(signed: Parameters<typeof openDocument>[0]): Promise<boolean> {
+    const { assignment } = this.#entry.claimed;
+    const verify = await verifierFrom(assignment.destination.publicKey);
+    const word = await openDocument(signed, RelinquishedWord, verify);
+    return (
+      word !== null &&
+      word.migrationId === this.migrationId &&
+      word.fencingToken === assignment.fencingToken &&
+      word.sourceCopyId === assignment.source.copyId &&
+      word.destinationCopyId === assignment.destination.copyId &&
+      word.sourceIncarnation === this.#context.incarnation &&
+      word.destinationIncarnation === this.#link?.peerIncarnation &&
+      word.nonce === this.#entry.askedNonce
+    );
+  }
+
+  async #destroy(): Promise<void> {
+    try {
+      await this.#copyLane.do(() => this.#copy.destroy());
+      this.#feed({ kind: "destroyed" });
+    } catch (error) {
+      this.#context.log({ event: "destroy-failed", copyId: this.copyId, error: messageOf(error) });
+      this.#undo.push(this.#context.clock.after(1000, () => void this.#destroy()));
+    }
+  }
+
+  async #conclude(): Promise<void> {
+    try {
+      // A guest that ended by itself leaves a process and a folder behind.
+      if (this.#state.ended && !this.#state.hasLeft) await this.#copy.destroy();
+      await note(this.#context, this.#entry, { over: true });
+    } catch (error) {
+      this.#context.log({ event: "journal-failed", migrationId: this.migrationId, error: messageOf(error) });
+    }
+    this.abandon();
+  }
+}
