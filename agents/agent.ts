@@ -94,7 +94,10 @@ export class Agent {
       ...(isNews ? { facts } : {}),
       guests: this.#duties.guestReports(),
     });
-    if (answer.kind === "unknown") return this.#context.log({ event: "heartbeat-unanswered", detail: answer.detail });
+    if (answer.kind === "unknown") {
+      this.#context.log({ event: "heartbeat-unanswered", detail: answer.detail });
+      return;
+    }
     if (answer.kind === "refused") {
       this.#context.log({ event: "heartbeat-refused", problem: answer.problem.code, detail: answer.problem.detail });
       if (answer.problem.code === "incarnation-stale") this.#options.onRefused(answer.problem.detail);
@@ -212,6 +215,7 @@ export class Agent {
     void role.over.then(() => {
       if (this.#ended.signal.aborted) return;
       this.#roles.delete(entry.migrationId);
+      if (role.hasLeft()) this.#duties.forget(role.copyId);
       // What waited behind the migration (a stop, say) is claimed now.
       this.#claim();
     });

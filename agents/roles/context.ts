@@ -1,7 +1,6 @@
 // What a role of a migration works with, and what both roles do alike.
 import type { AgentReport, Assignment } from "../../schemas/agent.ts";
 import type { MigrationRecord } from "../../schemas/migration.ts";
-import type { PeerMessage } from "../../schemas/peer.ts";
 import type { Sign } from "../../schemas/signing.ts";
 import type { ReportOutcome } from "../domain/role.ts";
 import type { Clock } from "../ports/clock.ts";
@@ -39,6 +38,8 @@ export interface Role {
   start(): Promise<void>;
   /** A record that came with a claim. */
   noteRecord(proven: ProvenRecord): void;
+  /** The copy is no longer on this host. */
+  hasLeft(): boolean;
   /** Between the gate and the outcome: nothing of the agent should stand in the way. */
   isCritical(): boolean;
   /** The agent stops; the copy, its supervisor and the journal stay. */
@@ -130,5 +131,3 @@ export class Lane {
 }
 
 export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
-
-export type { PeerMessage };

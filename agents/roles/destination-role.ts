@@ -87,6 +87,10 @@ export class DestinationRole implements Role {
     if (record) this.#feed({ kind: "record-known", record });
   }
 
+  hasLeft(): boolean {
+    return this.#state.isGone;
+  }
+
   isCritical(): boolean {
     return ["intending", "committing", "starting"].includes(this.#state.stage);
   }
@@ -202,7 +206,10 @@ export class DestinationRole implements Role {
     if (this.#stopExpecting) return;
     try {
       const stop = await this.#context.peerLinks.expect(identityOf(this.#entry.claimed), (link) => this.#onLink(link));
-      if (this.#isAbandoned) return void stop();
+      if (this.#isAbandoned) {
+        await stop();
+        return;
+      }
       this.#stopExpecting = stop;
       this.#feed({ kind: "listening" });
     } catch (error) {
@@ -213,7 +220,10 @@ export class DestinationRole implements Role {
   }
 
   #onLink(link: PeerLink): void {
-    if (this.#isAbandoned) return link.close();
+    if (this.#isAbandoned) {
+      link.close();
+      return;
+    }
     this.#link?.close();
     this.#link = link;
     link.listen({

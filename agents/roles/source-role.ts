@@ -80,6 +80,10 @@ export class SourceRole implements Role {
     if (record) this.#feed({ kind: "record-known", record });
   }
 
+  hasLeft(): boolean {
+    return this.#state.hasLeft || this.#state.ended !== null;
+  }
+
   isCritical(): boolean {
     return ["holding", "deciding", "in-doubt"].includes(this.#state.stage) && this.#state.ended === null;
   }
@@ -225,7 +229,10 @@ export class SourceRole implements Role {
   async #connect(): Promise<void> {
     try {
       const link = await this.#context.peerLinks.connect(identityOf(this.#entry.claimed), connectMs);
-      if (this.#isAbandoned) return link.close();
+      if (this.#isAbandoned) {
+        link.close();
+        return;
+      }
       this.#link = link;
       link.listen({
         message: (message) => void this.#onPeerMessage(message),
