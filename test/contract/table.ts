@@ -276,16 +276,17 @@ export function tableContract(adapter: string, open: () => Promise<OpenedTable>)
       await table.commit(keys.map((key) => putNew(key, { count: 0 })));
       await Promise.all(
         Array.from({ length: 100 }, async (_, writer) => {
+          let items = await persistent(() => table.get(keys));
           for (let round = 0; ; round++) {
-            const items = await persistent(() => table.get(keys));
             const changes = items.map((item) => {
               assert.ok(item);
               return put(item, item.revision, { count: Number(item.data["count"]) + 1 });
             });
-            // A get is not a snapshot: two reads that differ are refused by the conditions below.
             const outcome = await persistent(() => table.commit(changes));
             if (outcome.kind === "committed") return;
-            await new Promise((resolve) => setTimeout(resolve, ((writer * 37 + round * 11) % 100) * 2));
+            await new Promise((resolve) => setTimeout(resolve, ((writer * 37 + round * 11) % 100) * 3));
+            // A get is not a snapshot: two reads of different moments are refused by the conditions.
+            items = await persistent(() => table.get(keys));
           }
         }),
       );
