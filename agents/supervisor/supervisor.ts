@@ -19,7 +19,8 @@ import type {
   MachineState,
   OutgoingStream,
 } from "../ports/hypervisor.ts";
-import type { HeldLock, LockFiles } from "../ports/lock-file.ts";
+import type { LockFiles } from "../ports/lock-file.ts";
+import { LockHold, messageOf, refused } from "./lock-hold.ts";
 import type { CopyMemo, CopyMemory } from "./memo.ts";
 import { SilenceWatch } from "./silence-watch.ts";
 
@@ -41,11 +42,12 @@ export class Supervisor {
   readonly #ports: SupervisorPorts;
   readonly #serial = new Serial();
   readonly #watch: SilenceWatch;
+  readonly #lock: LockHold;
   readonly #listeners = new Set<(event: CopyEvent) => void>();
-  #lock: HeldLock | null = null;
   /** What this supervisor itself last made of the guest's processors; null when it cannot know. */
   #processors: "run" | "stand" | null = null;
-  #alarmed = false;
+  /** What happened while nobody listened, measurements apart. */
+  readonly #unheard: CopyEvent[] = [];
   #sendingFor: string | null = null;
   #finishingFor: string | null = null;
   #receiving: { migrationId: string; endpoint: StreamEndpoint } | null = null;
@@ -57,6 +59,9 @@ export class Supervisor {
     this.#machine = machine;
     this.#ports = ports;
     this.#watch = new SilenceWatch(ports.clock);
+    this.#lock = new LockHold(ports.lockFiles, memo.request, (standing, detail) =>
+      this.#emit({ kind: "lock-alarm", standing, detail }),
+    );
     machine?.listen((event) => this.#heard(event));
   }
 
@@ -71,6 +76,7 @@ export class Supervisor {
 
   listen(listener: (event: CopyEvent) => void): () => void {
     this.#listeners.add(listener);
+    for (const event of this.#unheard.splice(0)) listener(event);
     return () => this.#listeners.delete(listener);
   }
 
@@ -88,7 +94,7 @@ export class Supervisor {
       const gate = this.#memo.leaving ? await this.#ports.gate.read(this.#memo.leaving.migrationId) : null;
       const unknownEnd = { how: "killed" as const, detail: "" };
       const ended = machine === "ended" ? (this.#memo.ended ?? unknownEnd) : null;
-      return { machine, lock: this.#lock ? "held" : "free", ended, gate };
+      return { machine, lock: this.#lock.isHeld ? "held" : "free", ended, gate };
     });
   }
 
@@ -121,10 +127,7 @@ export class Supervisor {
   }
 
   permitNext(next: { copyId: string } | null): Promise<void> {
-    return this.#serial.run(async () => {
-      if (!this.#lock) throw new Error("the lock file is not held");
-      await this.#lock.permitNext(next);
-    });
+    return this.#serial.run(() => this.#lock.permitNext(next));
   }
 
   receive(stream: IncomingStream): Promise<StreamEndpoint> {
@@ -195,7 +198,7 @@ export class Supervisor {
         await this.#takeBack();
         return decision;
       }
-      await this.#release();
+      await this.#lock.release();
       if (this.#finishingFor === migrationId) return decision;
       this.#finishingFor = migrationId;
       try {
@@ -233,7 +236,7 @@ export class Supervisor {
         throw error;
       }
       this.#machine = null;
-      await this.#release();
+      await this.#lock.release();
     });
   }
 
@@ -257,9 +260,9 @@ export class Supervisor {
     const decision = leaving && gate ? await this.#ports.gate.read(leaving.migrationId) : null;
 
     const gaveItUp = decision === "past" && state !== "running"; // S3
-    if (lockToken !== null && !this.#lock && !gaveItUp) {
-      const refusal = await this.#take(lockToken);
-      if (refusal && state === "running") this.#alarm(true, refusal.detail); // S4
+    if (lockToken !== null && !this.#lock.isHeld && !gaveItUp) {
+      const refusal = await this.#lock.take(lockToken);
+      if (refusal && state === "running") this.#lock.alarm(true, refusal.detail); // S4
       if (refusal) this.#tryAgain();
     }
     if (gate && decision === null) this.#watchAgent(gate.agentSilenceMs);
@@ -281,45 +284,27 @@ export class Supervisor {
       this.#watch.end();
       await this.#endStream();
     }
-    if (this.#lock && fencingToken < this.#lock.stamp.fencingToken) {
-      const detail = `the lock file bears token ${this.#lock.stamp.fencingToken}, which is above ${fencingToken}`;
-      return { kind: "refused", by: "lock-superseded", detail };
+    const heldToken = this.#lock.fencingToken;
+    if (heldToken !== null && fencingToken < heldToken) {
+      return refused("lock-superseded", `the lock file bears token ${heldToken}, which is above ${fencingToken}`);
     }
-    const wasHeld = this.#lock !== null;
     const gate = leaving?.gate ? { ...leaving.gate, over: true } : null;
-    const lockToken = this.#lock?.stamp.fencingToken ?? fencingToken;
+    const lockToken = heldToken ?? fencingToken;
     // Both are durable before the guest executes; either alone does no harm.
-    const [remembered, taken] = await Promise.allSettled([
-      this.#remember({ lockToken, leaving: leaving && { ...leaving, gate } }),
-      wasHeld ? null : this.#take(fencingToken),
+    const [memoRefusal, lockRefusal] = await Promise.all([
+      this.#remember({ lockToken, leaving: leaving && { ...leaving, gate } }).then(
+        () => null,
+        (error) => refused("hypervisor", messageOf(error)),
+      ),
+      this.#lock.take(fencingToken),
     ]);
-    const lockRefusal =
-      taken.status === "fulfilled" ? taken.value : refused("lock-unreachable", messageOf(taken.reason));
-    const memoRefusal = remembered.status === "rejected" ? refused("hypervisor", messageOf(remembered.reason)) : null;
     const outcome = lockRefusal ?? memoRefusal ?? (await act(machine));
     if (outcome.kind === "refused") {
-      if (!wasHeld) await this.#release();
+      if (heldToken === null) await this.#lock.release();
       // A memo that could not be put back claims a lock file that the record gave this copy anyway.
       await this.#remember(before).catch(() => {});
     }
     return outcome;
-  }
-
-  async #take(fencingToken: number): Promise<Extract<PermitOutcome, { kind: "refused" }> | null> {
-    const { vmId, copyId } = this.#memo.request;
-    try {
-      const taken = await this.#ports.lockFiles.take(vmId, copyId, fencingToken);
-      if (taken.kind === "held") return refused("lock-held", "another process holds the lock file");
-      if (taken.kind === "superseded") {
-        const { stamp } = taken;
-        return refused("lock-superseded", `the lock file names ${stamp.copyId} under token ${stamp.fencingToken}`);
-      }
-      this.#lock = taken.lock;
-      this.#alarm(false, "the lock file is held again");
-      return null;
-    } catch (error) {
-      return refused("lock-unreachable", messageOf(error));
-    }
   }
 
   /** After `cancelled`: ends the stream and lets the guest run again if it ran. Tries again by itself if it cannot. */
@@ -330,7 +315,7 @@ export class Supervisor {
       await this.#endStream();
       if (!leaving?.gate || !this.#machine || this.#memo.ended) return;
       if (leaving.gate.ranBefore && (await this.#machine.state()) === "stopped") {
-        const lockRefusal = this.#lock ? null : await this.#take(lockToken ?? 0);
+        const lockRefusal = await this.#lock.take(lockToken ?? 0);
         const refusal = lockRefusal?.detail ?? (await this.#letRun(this.#machine));
         if (refusal) throw new Error(`the guest cannot be resumed: ${refusal}`);
       }
@@ -367,8 +352,8 @@ export class Supervisor {
       void this.#serial
         .run(async () => {
           this.#watch.end();
-          this.#alarm(false, "the guest has ended");
-          await this.#release();
+          this.#lock.alarm(false, "the guest has ended");
+          await this.#lock.release();
           await this.#remember({ ended: { how, detail } });
         })
         .catch(() => {}); // Not durable: the next life finds its process gone, and says so.
@@ -382,12 +367,6 @@ export class Supervisor {
     if (this.#machine && !this.#memo.ended) await this.#machine.cancel();
   }
 
-  async #release(): Promise<void> {
-    const lock = this.#lock;
-    this.#lock = null;
-    await lock?.release();
-  }
-
   async #remember(change: Partial<CopyMemo>): Promise<void> {
     const memo = { ...this.#memo, ...change };
     await this.#ports.memory.write(memo);
@@ -398,12 +377,6 @@ export class Supervisor {
     if (this.#dismissed) return;
     this.#stopRetry?.();
     this.#stopRetry = this.#ports.clock.after(retryMs, () => void this.settle());
-  }
-
-  #alarm(standing: boolean, detail: string): void {
-    if (this.#alarmed === standing) return;
-    this.#alarmed = standing;
-    this.#emit({ kind: "lock-alarm", standing, detail });
   }
 
   /** @returns why the hypervisor refused, or null when the guest executes */
@@ -443,11 +416,8 @@ export class Supervisor {
 
   #emit(event: CopyEvent): void {
     if (this.#dismissed) return;
+    const isMeasurement = event.kind === "sampled" || event.kind === "guest-reported";
+    if (this.#listeners.size === 0 && !isMeasurement) this.#unheard.push(event);
     for (const listener of this.#listeners) listener(event);
   }
 }
-
-const refused = (by: "lock-held" | "lock-superseded" | "lock-unreachable", detail: string) =>
-  ({ kind: "refused", by, detail }) as const;
-
-const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
