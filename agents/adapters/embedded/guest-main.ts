@@ -1,0 +1,154 @@
+// The process of one guest. It is started ahead or at need, waits on its input for the one launch that it serves, and
+// from then on is spoken to over a socket in the copy's folder. It outlives whoever started it, and ends with its guest.
+import { appendFileSync, chmodSync, rmSync, writeFileSync } from "node:fs";
+import net from "node:net";
+import { join } from "node:path";
+import type { MachineEvent, MachineReference } from "../../ports/hypervisor.ts";
+import {
+  type Answer,
+  Call,
+  incomingFrom,
+  type LaunchAnswer,
+  LaunchLine,
+  lastWordsName,
+  logName,
+  outgoingFrom,
+  readLines,
+  socketName,
+  type Told,
+} from "./control-protocol.ts";
+import { Guest } from "./guest.ts";
+import { startTime } from "./process-identity.ts";
+import { loadV86Build } from "./v86-build.ts";
+import { Vm } from "./vm.ts";
+
+const exitCrashed = 70;
+
+const say = (answer: LaunchAnswer): void => void process.stdout.write(`${JSON.stringify(answer)}\n`);
+// Whoever started this process may be gone at any time.
+process.stdout.on("error", () => undefined);
+process.on("SIGHUP", () => undefined);
+
+let wasReached = false;
+let request: LaunchLine | null = null;
+readLines(process.stdin, (line) => {
+  if (request !== null) return;
+  request = LaunchLine.parse(JSON.parse(line));
+  void launch(request).catch((error: unknown) => {
+    say({ kind: "failed", detail: error instanceof Error ? error.message : String(error) });
+    process.exitCode = 1;
+    setTimeout(() => process.exit(), 100);
+  });
+});
+// A spare whose owner is gone, and a guest that nobody has reached yet, are nobody's.
+process.stdin.on("close", () => {
+  if (!wasReached) process.exit();
+});
+process.stdin.on("error", () => undefined);
+
+if (process.argv.includes("--spare")) {
+  // The first machine of a process takes several times as long to build as the next one.
+  const build = await loadV86Build();
+  const spec = {
+    hypervisor: "embedded",
+    image: "selftest",
+    memoryMiB: 16,
+    dirtyMiBPerSecond: 0,
+    workingSetMiB: 1,
+  } as const;
+  const rehearsal = await Vm.build(spec, build, { line: () => undefined, ended: () => undefined });
+  await rehearsal.dispose();
+}
+
+async function launch({ spec, directory, arriving }: LaunchLine): Promise<void> {
+  process.chdir(directory);
+  console.error = console.log = (...words: unknown[]) => appendFileSync(logName, `${words.join(" ")}\n`);
+  rmSync(socketName, { force: true });
+  rmSync(lastWordsName, { force: true });
+
+  const clients = new Set<net.Socket>();
+  const emit = (event: MachineEvent): void => {
+    const line = `${JSON.stringify({ event } satisfies Told)}\n`;
+    for (const client of clients) client.write(line);
+    if (event.kind !== "ended") return;
+    writeFileSync(lastWordsName, JSON.stringify({ how: event.how, detail: event.detail }));
+    leave(event.how === "powered-off" ? 0 : exitCrashed);
+  };
+  const leave = (code: number): void => {
+    process.exitCode = code;
+    server.close();
+    const heard = [...clients].map((client) => new Promise<void>((resolve) => client.end(resolve)));
+    void Promise.all(heard).then(() => process.exit());
+    // A client that does not read must not keep a guest's memory.
+    setTimeout(() => process.exit(), 200);
+  };
+  const guest = await Guest.build(spec, arriving, await loadV86Build(), emit);
+
+  const server = net.createServer((socket) => {
+    wasReached = true;
+    clients.add(socket);
+    socket.on("error", () => socket.destroy());
+    socket.on("close", () => clients.delete(socket));
+    readLines(
+      socket,
+      (line) => void answer(guest, line, leave).then((said) => socket.write(`${JSON.stringify(said)}\n`)),
+    );
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    // A path relative to the folder: an absolute one may be longer than a socket's name can be.
+    const mask = process.umask(0o177);
+    server.listen(socketName, () => resolve());
+    process.umask(mask);
+  });
+  chmodSync(socketName, 0o600);
+  const startedAt = startTime(process.pid);
+  if (startedAt === null) throw new Error("this process has no start time");
+  const reference: Omit<MachineReference, "pid"> = { startedAt, socket: join(directory, socketName) };
+  say({ kind: "launched", ...reference });
+}
+
+async function answer(guest: Guest, line: string, leave: (code: number) => void): Promise<Answer> {
+  let id = -1;
+  try {
+    const call = Call.parse(JSON.parse(line));
+    id = call.id;
+    return { id, result: (await perform(guest, call, leave)) ?? null };
+  } catch (error) {
+    return { id, error: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+async function perform(guest: Guest, call: Call, leave: (code: number) => void): Promise<unknown> {
+  switch (call.method) {
+    case "state":
+      return guest.state;
+    case "run":
+      return guest.run();
+    case "stop":
+      return guest.stop();
+    case "reset":
+      return guest.reset();
+    case "settings":
+      return guest.settings();
+    case "receive":
+      return guest.receive(incomingFrom(call.stream));
+    case "send":
+      return guest.send(outgoingFrom(call.stream));
+    case "finish":
+      return guest.finish();
+    case "cancel":
+      return guest.cancel();
+    case "throttle":
+      return guest.throttle(call.percent);
+    case "type":
+      return guest.type(call.text);
+    case "digest":
+      return guest.memoryDigest();
+    case "destroy":
+      guest.stop();
+      guest.cancel();
+      setImmediate(() => leave(0));
+      return null;
+  }
+}

@@ -1,0 +1,206 @@
+// One guest in its own process: the machine, its state, and the stream it may be leaving or arriving by.
+import { createHash } from "node:crypto";
+import type { StreamEndpoint } from "../../../schemas/peer.ts";
+import type { VmSpec } from "../../../schemas/vm.ts";
+import type { IncomingStream, MachineEvent, MachineState, OutgoingStream, RunOutcome } from "../../ports/hypervisor.ts";
+import type { Hello } from "./frames.ts";
+import { streamProtocol } from "./frames.ts";
+import { StatusReader } from "./guest-report.ts";
+import { Incoming } from "./incoming.ts";
+import { type Outgoing, startOutgoing } from "./outgoing.ts";
+import type { V86Build } from "./v86-build.ts";
+import { Vm, type VmEnd, vmSettings } from "./vm.ts";
+
+export type GuestSettings = { [name: string]: string | number | boolean };
+
+export class Guest {
+  readonly #spec: VmSpec;
+  readonly #build: V86Build;
+  readonly #emit: (event: MachineEvent) => void;
+  readonly #status: StatusReader;
+  #vm: Vm | null = null;
+  #state: MachineState;
+  #executedHere = false;
+  #throttlePercent = 0;
+  #outgoing: Outgoing | null = null;
+  #connecting = false;
+  #incoming: Incoming | null = null;
+
+  private constructor(spec: VmSpec, build: V86Build, arriving: boolean, emit: (event: MachineEvent) => void) {
+    this.#spec = spec;
+    this.#build = build;
+    this.#state = arriving ? "incoming" : "held";
+    this.#emit = emit;
+    this.#status = new StatusReader(
+      (report) => emit({ kind: "guest-reported", report }),
+      (guestGapMs) => emit({ kind: "gap-measured", guestGapMs }),
+    );
+  }
+
+  /** @throws when the machine cannot be built */
+  static async build(
+    spec: VmSpec,
+    arriving: boolean,
+    build: V86Build,
+    emit: (event: MachineEvent) => void,
+  ): Promise<Guest> {
+    const guest = new Guest(spec, build, arriving, emit);
+    guest.#vm = await guest.#buildVm();
+    if (arriving) guest.#vm.clearMemory();
+    return guest;
+  }
+
+  get state(): MachineState {
+    return this.#state;
+  }
+
+  settings(): GuestSettings {
+    return { ...vmSettings(this.#spec), v86: this.#build.version, wasmSha256: this.#build.wasmSha256 };
+  }
+
+  async run(): Promise<RunOutcome> {
+    if (this.#state === "running") return { kind: "running" };
+    if (this.#state === "ended") return refused("the guest has ended");
+    if (this.#state === "incoming") return refused("its memory is incomplete");
+    // The other end may be complete already: only a decision above us may let this copy go on, and it cancels first.
+    if (this.#outgoing?.isFinishing === true) return refused("its memory is being handed over");
+    const arrives = this.#state === "loaded";
+    if (arrives) this.#status.arrived();
+    await this.#mustHaveVm().run();
+    this.#state = "running";
+    this.#executedHere = true;
+    return { kind: "running" };
+  }
+
+  stop(): void {
+    if (this.#state !== "running") return;
+    this.#mustHaveVm().stop();
+    this.#state = "stopped";
+  }
+
+  async reset(): Promise<void> {
+    if (this.#state === "incoming" || this.#state === "ended")
+      throw new Error(`a guest that is ${this.#state} has no beginning`);
+    if (this.#outgoing?.isFinishing === true) throw new Error("its memory is being handed over");
+    const wasRunning = this.#state === "running";
+    const old = this.#mustHaveVm();
+    old.stop();
+    const vm = await this.#buildVm();
+    vm.throttle(this.#throttlePercent);
+    this.#vm = vm;
+    // The old machine only ends once v86's next timer has come; it executes nothing until then.
+    void old.dispose();
+    if (wasRunning) await vm.run();
+  }
+
+  async receive(stream: IncomingStream): Promise<StreamEndpoint> {
+    if (this.#state !== "incoming") throw new Error(`a guest that is ${this.#state} receives nothing`);
+    if (this.#incoming !== null) throw new Error("a machine receives one stream in its life");
+    const incoming = new Incoming({ vm: this.#mustHaveVm(), hello: this.#hello() }, stream.migrationId, {
+      loaded: () => {
+        this.#state = "loaded";
+        this.#emit({ kind: "loaded" });
+      },
+      failed: (detail) => this.#emit({ kind: "stream-failed", detail }),
+    });
+    this.#incoming = incoming;
+    try {
+      return await incoming.listen(stream);
+    } catch (error) {
+      this.#incoming = null; // Nothing has arrived: another address may do.
+      throw error;
+    }
+  }
+
+  async send(stream: OutgoingStream): Promise<void> {
+    if (!["held", "running", "stopped"].includes(this.#state))
+      throw new Error(`a guest that is ${this.#state} is not sent`);
+    if (this.#connecting || this.#outgoing?.isOver === false) throw new Error("a stream is under way");
+    this.#connecting = true;
+    try {
+      const outgoing = await startOutgoing(
+        {
+          vm: () => this.#mustHaveVm(),
+          hello: this.#hello(),
+          throttlePercent: () => this.#throttlePercent,
+        },
+        stream,
+        {
+          sampled: (sample) => this.#emit({ kind: "sampled", sample }),
+          sent: () => {
+            this.throttle(0);
+            this.#emit({ kind: "sent" });
+          },
+          failed: (detail) => {
+            this.throttle(0);
+            this.#emit({ kind: "stream-failed", detail });
+          },
+        },
+      );
+      if (this.#state === "ended") outgoing.cancel();
+      this.#outgoing = outgoing;
+    } finally {
+      this.#connecting = false;
+    }
+  }
+
+  finish(): void {
+    if (this.#state === "running") throw new Error("the guest still executes");
+    if (this.#outgoing === null || this.#outgoing.isOver) throw new Error("no stream is under way");
+    this.#outgoing.finish();
+  }
+
+  cancel(): void {
+    this.#outgoing?.cancel();
+    this.#incoming?.cancel();
+    this.throttle(0);
+  }
+
+  throttle(percent: number): void {
+    this.#throttlePercent = percent;
+    this.#vm?.throttle(percent);
+  }
+
+  type(text: string): void {
+    this.#mustHaveVm().type(text);
+  }
+
+  /** SHA-256 over all memory. The guest stands meanwhile. */
+  memoryDigest(): string {
+    return createHash("sha256").update(this.#mustHaveVm().memory()).digest("hex");
+  }
+
+  get hasExecuted(): boolean {
+    return this.#executedHere;
+  }
+
+  #buildVm(): Promise<Vm> {
+    return Vm.build(this.#spec, this.#build, {
+      line: (text) => this.#status.read(text),
+      ended: (end) => this.#ended(end),
+    });
+  }
+
+  #ended(end: VmEnd): void {
+    if (this.#state === "ended") return;
+    this.#state = "ended";
+    this.#outgoing?.cancel();
+    this.#emit({ kind: "ended", ...end });
+  }
+
+  #hello(): Omit<Hello, "migrationId"> {
+    return {
+      protocol: streamProtocol,
+      v86: this.#build.version,
+      wasmSha256: this.#build.wasmSha256,
+      settings: vmSettings(this.#spec),
+    };
+  }
+
+  #mustHaveVm(): Vm {
+    if (this.#vm === null) throw new Error("the machine is not built");
+    return this.#vm;
+  }
+}
+
+const refused = (detail: string): RunOutcome => ({ kind: "refused", detail });
