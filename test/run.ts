@@ -1,0 +1,121 @@
+// Runs the tests: every test/**/*.test.ts, or those whose path contains one of the arguments. Each file is a process
+// of its own, two at a time, with a limit on its time. The last line is always "N passed, N failed, N skipped".
+import { globSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { run } from "node:test";
+import { fileURLToPath } from "node:url";
+import { styleText } from "node:util";
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const fileTimeoutMs = 5 * 60_000;
+const filesAtOnce = 2;
+
+type Style = Parameters<typeof styleText>[0];
+const paint = (style: Style, text: string): string => styleText(style, text, { stream: process.stdout });
+
+type FileResult = {
+  lines: string[];
+  passed: number;
+  failures: { title: string; error: string }[];
+  skipped: { title: string; reason: string }[];
+};
+
+/** Runs one file. Its output comes back whole, so that files running at once do not mix theirs. */
+function runFile(file: string): Promise<FileResult> {
+  const result: FileResult = { lines: ["", paint("bold", file)], passed: 0, failures: [], skipped: [] };
+  const path = join(root, file);
+  const names: string[] = []; // of the suites around the test that is being told
+  let printed = 0; // how many of them stand in the output
+
+  const print = (nesting: number, line: string) => {
+    for (; printed < nesting; printed++) result.lines.push(`${"  ".repeat(printed + 1)}${names[printed] ?? ""}`);
+    result.lines.push(`${"  ".repeat(nesting + 1)}${line}`);
+  };
+  const titleOf = (nesting: number, name: string): string => [file, ...names.slice(0, nesting), name].join(" › ");
+
+  let complaints = "";
+  const timeout = new AbortController();
+  const timer = setTimeout(() => {
+    const error = `The file was still running after ${fileTimeoutMs / 1000} s and was ended: is something left open?`;
+    print(0, `${paint("red", "✖")} ${error}`);
+    result.failures.push({ title: file, error });
+    timeout.abort();
+  }, fileTimeoutMs);
+
+  const stream = run({ files: [path], isolation: "process", signal: timeout.signal });
+  stream.on("test:start", ({ name, nesting }) => {
+    names.length = nesting;
+    names[nesting] = name;
+    printed = Math.min(printed, nesting);
+  });
+  stream.on("test:pass", ({ name, nesting, details, skip, todo }) => {
+    if (details.type === "suite" || name === path) return;
+    if (skip !== undefined || todo !== undefined) {
+      const reason = [skip, todo].find((text) => typeof text === "string" && text !== "") ?? "no reason given";
+      result.skipped.push({ title: titleOf(nesting, name), reason: String(reason) });
+      print(nesting, `${paint("yellow", "-")} ${name} (skipped: ${reason})`);
+      return;
+    }
+    result.passed++;
+    const duration = details.duration_ms > 1000 ? paint("gray", ` (${(details.duration_ms / 1000).toFixed(1)} s)`) : "";
+    print(nesting, `${paint("green", "✔")} ${name}${duration}`);
+  });
+  stream.on("test:fail", ({ name, nesting, details }) => {
+    // A suite or file fails with its tests, which have been told one by one.
+    const kind = (details.error as { failureType?: string }).failureType;
+    if (kind === "subtestsFailed" || timeout.signal.aborted) return;
+    const shown = name === path ? "the file itself" : name;
+    print(nesting, `${paint("red", "✖")} ${shown}`);
+    const error = name === path ? `${describe(details.error)}\n${complaints}` : describe(details.error);
+    result.failures.push({ title: titleOf(nesting, shown), error: error.trimEnd() });
+  });
+  stream.on("test:stdout", ({ message }) => result.lines.push(message.trimEnd()));
+  stream.on("test:stderr", ({ message }) => {
+    complaints = `${complaints}${message}`.slice(-4000);
+    result.lines.push(message.trimEnd());
+  });
+  stream.resume();
+  return new Promise((resolve) => {
+    stream.once("close", () => {
+      clearTimeout(timer);
+      resolve(result);
+    });
+  });
+}
+
+function describe(error: unknown): string {
+  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
+  if (!(cause instanceof Error)) return String(cause instanceof Object && "message" in cause ? cause.message : cause);
+  return cause.stack ?? `${cause.name}: ${cause.message}`;
+}
+
+const filters = process.argv.slice(2).map((filter) => filter.replace(/^\.\//, ""));
+const files = globSync("test/**/*.test.ts", { cwd: root })
+  .sort()
+  .filter((file) => filters.length === 0 || filters.some((filter) => file.includes(filter)));
+if (files.length === 0) process.stdout.write(`No test file has ${filters.join(" or ")} in its path.\n`);
+
+const results: FileResult[] = [];
+const waiting = [...files];
+async function work(): Promise<void> {
+  for (let file = waiting.shift(); file !== undefined; file = waiting.shift()) {
+    const result = await runFile(file);
+    results.push(result);
+    process.stdout.write(`${result.lines.join("\n")}\n`);
+  }
+}
+await Promise.all(Array.from({ length: filesAtOnce }, work));
+
+const skipped = results.flatMap((result) => result.skipped);
+const failures = results.flatMap((result) => result.failures);
+const passed = results.reduce((sum, result) => sum + result.passed, 0);
+const summary = [
+  ...skipped.map(({ title, reason }) => `skipped: ${title}: ${reason}`),
+  ...failures.map(
+    ({ title, error }, index) =>
+      `\n${paint(["bold", "red"], `${index + 1}) ${title}`)}\n${error.replace(/^/gm, "   ")}`,
+  ),
+];
+process.stdout.write(`\n${summary.map((line) => `${line}\n`).join("")}`);
+process.stdout.write(`${passed} passed, ${failures.length} failed, ${skipped.length} skipped\n`);
+process.exitCode = failures.length > 0 || passed === 0 ? 1 : 0;
