@@ -197,6 +197,7 @@ function tableOn(database: DatabaseSync): Table {
     async get(keys: readonly Key[]): Promise<(Item | null)[]> {
       refuseClosed();
       checkKeys(keys);
+      if (keys.length === 1) return keys.map(find);
       statements.begin.run(); // All of them as of one moment.
       try {
         return keys.map(find);
