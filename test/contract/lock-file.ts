@@ -1,0 +1,121 @@
+// What every kind of lock file must keep (agents/ports/lock-file.ts).
+import assert from "node:assert/strict";
+import { afterEach, beforeEach, describe, test } from "node:test";
+import type { HeldLock, LockFiles } from "../../agents/ports/lock-file.ts";
+
+/** Two holders (processes, or what stands for them) that see one volume. */
+export type LockFileBench = { first: LockFiles; second: LockFiles; close(): Promise<void> };
+
+const one = "copy_01KB0000000000000000000001";
+const two = "copy_01KB0000000000000000000002";
+const three = "copy_01KB0000000000000000000003";
+
+export function lockFileContract(name: string, makeBench: () => Promise<LockFileBench>): void {
+  describe(`lock file contract: ${name}`, () => {
+    let bench: LockFileBench;
+    beforeEach(async () => {
+      bench = await makeBench();
+    });
+    afterEach(() => bench.close());
+
+    async function taken(locks: LockFiles, copyId: string, fencingToken: number): Promise<HeldLock> {
+      const outcome = await locks.take("vm-1", copyId, fencingToken);
+      assert.equal(outcome.kind, "taken");
+      return (outcome as { lock: HeldLock }).lock;
+    }
+
+    test("a VM without a lock file has none to read, and anybody may take it", async () => {
+      assert.equal(await bench.first.read("vm-1"), null);
+      const lock = await taken(bench.first, one, 3);
+      assert.deepEqual(lock.stamp, { copyId: one, fencingToken: 3, next: null });
+      await lock.release();
+    });
+
+    test("a held lock file is refused to everybody else, whatever their token, and reads as held", async () => {
+      const lock = await taken(bench.first, one, 3);
+      assert.deepEqual(await bench.second.take("vm-1", two, 9), { kind: "held" });
+      assert.deepEqual(await bench.second.take("vm-1", one, 3), { kind: "held" });
+      assert.equal(await bench.second.read("vm-1"), "held");
+      await lock.release();
+    });
+
+    test("a refused take leaves the holder and its stamp as they were", async () => {
+      const lock = await taken(bench.first, one, 3);
+      await bench.second.take("vm-1", two, 9);
+      await lock.release();
+      assert.deepEqual(await bench.second.read("vm-1"), { copyId: one, fencingToken: 3, next: null });
+    });
+
+    test("a released lock file keeps its stamp, and bars another copy under the same token", async () => {
+      await (await taken(bench.first, one, 3)).release();
+      const outcome = await bench.second.take("vm-1", two, 3);
+      assert.deepEqual(outcome, { kind: "superseded", stamp: { copyId: one, fencingToken: 3, next: null } });
+    });
+
+    test("a superseded take holds nothing", async () => {
+      await (await taken(bench.first, one, 3)).release();
+      await bench.second.take("vm-1", two, 3);
+      await (await taken(bench.first, one, 3)).release();
+    });
+
+    test("no copy takes it under a token lower than the file's, not even the one it names", async () => {
+      await (await taken(bench.first, one, 3)).release();
+      assert.equal((await bench.second.take("vm-1", one, 2)).kind, "superseded");
+      assert.equal((await bench.second.take("vm-1", two, 2)).kind, "superseded");
+    });
+
+    test("a higher token takes it over from another copy", async () => {
+      await (await taken(bench.first, one, 3)).release();
+      const lock = await taken(bench.second, two, 4);
+      assert.deepEqual(lock.stamp, { copyId: two, fencingToken: 4, next: null });
+      await lock.release();
+    });
+
+    test("the copy permitted next, and no third one, takes it under the same token", async () => {
+      const lock = await taken(bench.first, one, 3);
+      await lock.permitNext({ copyId: two });
+      assert.equal((await bench.second.take("vm-1", two, 3)).kind, "held", "it stays held while it permits");
+      await lock.release();
+      assert.equal((await bench.second.take("vm-1", three, 3)).kind, "superseded");
+      await (await taken(bench.second, two, 3)).release();
+      assert.equal((await bench.first.take("vm-1", one, 3)).kind, "superseded", "the one before is barred now");
+    });
+
+    test("a permission can be taken back", async () => {
+      const lock = await taken(bench.first, one, 3);
+      await lock.permitNext({ copyId: two });
+      await lock.permitNext(null);
+      await lock.release();
+      assert.equal((await bench.second.take("vm-1", two, 3)).kind, "superseded");
+    });
+
+    test("the copy that takes its own file again keeps the permission it gave, under the same token only", async () => {
+      const lock = await taken(bench.first, one, 3);
+      await lock.permitNext({ copyId: two });
+      await lock.release();
+      const again = await taken(bench.first, one, 3);
+      assert.deepEqual(again.stamp.next, { copyId: two });
+      await again.release();
+      const raised = await taken(bench.first, one, 4);
+      assert.equal(raised.stamp.next, null);
+      await raised.release();
+    });
+
+    test("VMs have lock files of their own", async () => {
+      const lock = await taken(bench.first, one, 3);
+      const other = await bench.second.take("vm-2", two, 1);
+      assert.equal(other.kind, "taken");
+      if (other.kind === "taken") await other.lock.release();
+      await lock.release();
+    });
+
+    test("releasing twice changes nothing for the next holder", async () => {
+      const lock = await taken(bench.first, one, 3);
+      await lock.release();
+      const next = await taken(bench.second, two, 4);
+      await lock.release();
+      assert.equal(await bench.first.read("vm-1"), "held");
+      await next.release();
+    });
+  });
+}
