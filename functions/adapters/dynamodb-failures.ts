@@ -37,6 +37,7 @@ export function judgeFailure(error: unknown): Failure {
   if (name === "CredentialsProviderError") return { kind: "refused" };
   if (neverConnected.has(textField(error, "code"))) return { kind: "throttled" };
   const status = field(field(error, "$metadata"), "httpStatusCode");
+  if (status === 429) return { kind: "throttled" };
   const isRefusal = typeof status === "number" && status >= 400 && status < 500 && name !== inProgress;
   return { kind: isRefusal ? "refused" : "unknown" };
 }

@@ -23,7 +23,9 @@ export type LocalDynamo = { endpoint: string; port: number; pid: number; stop():
  *  @param port a free one without it
  *  @throws when this platform has no such server, naming it */
 export async function startLocalDynamo(options: { file?: string; port?: number } = {}): Promise<LocalDynamo> {
+  const refused = whyNoLocalDynamo();
   const binary = findBinary();
+  if (refused !== null || binary === null) throw new Error(refused ?? "the DynamoDB-compatible server is gone");
   for (let attempt = 1; ; attempt++) {
     const port = options.port ?? (await findFreePort());
     const arguments_ = ["serve", "--host", "127.0.0.1", "--port", String(port)];
@@ -53,20 +55,24 @@ export async function ensureDynamoTable(client: DynamoDBClient, tableName: strin
   }
 }
 
-function findBinary(): string {
-  const platform = `${process.platform}-${process.arch}`;
-  const refused = `no DynamoDB-compatible server for ${platform}: @dynoxide/linux-x64 is the only one; use a SQLite table here`;
-  if (platform !== "linux-x64") throw new Error(refused);
+/** Why this machine has no such server; null where it has one. */
+export function whyNoLocalDynamo(platform = `${process.platform}-${process.arch}`): string | null {
+  if (platform !== "linux-x64") {
+    return `no DynamoDB-compatible server for ${platform}: @dynoxide/linux-x64 is the only one; use a SQLite table here`;
+  }
+  return findBinary() === null ? "@dynoxide/linux-x64 is not installed: npm left the optional dependencies out" : null;
+}
+
+function findBinary(): string | null {
   try {
     const binary = join(
       dirname(createRequire(import.meta.url).resolve("@dynoxide/linux-x64/package.json")),
       "dynoxide",
     );
-    if (existsSync(binary)) return binary;
-  } catch (error) {
-    throw new Error(`@dynoxide/linux-x64 is not installed; install the optional dependencies too`, { cause: error });
+    return existsSync(binary) ? binary : null;
+  } catch {
+    return null;
   }
-  throw new Error("@dynoxide/linux-x64 is installed without its program");
 }
 
 async function whenReady(child: ChildProcess, port: number): Promise<LocalDynamo> {

@@ -10,7 +10,7 @@ import { createInterface } from "node:readline";
 import { after, test } from "node:test";
 import { connectDynamo, createDynamoTable } from "../../../functions/adapters/dynamodb-table.ts";
 import type { Table } from "../../../functions/ports/table.ts";
-import { ensureDynamoTable, startLocalDynamo } from "../../../infra/local/dynamodb.ts";
+import { ensureDynamoTable, startLocalDynamo, whyNoLocalDynamo } from "../../../infra/local/dynamodb.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "drover-local-"));
 const children: ChildProcess[] = [];
@@ -34,7 +34,9 @@ async function openTable(endpoint: string): Promise<Table> {
   return createDynamoTable({ client, tableName: "drover-kept" });
 }
 
-test("the DynamoDB-compatible server listens on loopback only, and keeps its file through kill -9", async () => {
+test("the DynamoDB-compatible server listens on loopback only, and keeps its file through kill -9", {
+  skip: whyNoLocalDynamo() ?? false,
+}, async () => {
   const file = join(folder, "dynamo.db");
   const key = { partition: "p", sort: "s" };
   const first = await startLocalDynamo({ file });
@@ -53,6 +55,10 @@ test("the DynamoDB-compatible server listens on loopback only, and keeps its fil
   await later.close();
   await second.stop();
   assert.throws(() => process.kill(second.pid, 0), { code: "ESRCH" });
+});
+
+test("a platform without a DynamoDB-compatible server is told so by name", () => {
+  assert.match(whyNoLocalDynamo("darwin-arm64") ?? "", /no DynamoDB-compatible server for darwin-arm64/);
 });
 
 test("the SQS-compatible server ends with the program that started it, also after kill -9", async () => {
