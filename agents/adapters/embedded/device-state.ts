@@ -76,23 +76,20 @@ function readLayout(packed: Uint8Array): Layout {
   };
 }
 
-/** A private copy of the packed state whose timer runs on this process's clock, and the guest's clock in it.
- *  @param behindMs what `clockMs` of the state is on this process's clock
+/** Moves the timer of a packed state to this process's clock.
+ *  @param clockMs what `clockMs` of the state is on this process's clock
+ *  @returns the guest's clock when it was saved, ns
  *  @throws when the state is malformed */
-export function adapt(
-  state: DeviceState,
-  behindMs: number,
-  skip: ReadonlySet<RepairName>,
-): { packed: Uint8Array<ArrayBuffer>; tsc: bigint } {
-  const packed = state.packed.slice();
+export function adapt(state: DeviceState, clockMs: number, skip: ReadonlySet<RepairName>): bigint {
+  const { packed } = state;
   const { tscAt, startTimesAt } = readLayout(packed);
-  const view = new DataView(packed.buffer);
+  const view = new DataView(packed.buffer, packed.byteOffset, packed.byteLength);
   if (!skip.has("timer"))
     for (let counter = 0; counter < 3; counter++) {
       const at = startTimesAt + counter * 8;
-      view.setFloat64(at, view.getFloat64(at, true) - state.clockMs + behindMs, true); // R4
+      view.setFloat64(at, view.getFloat64(at, true) - state.clockMs + clockMs, true); // R4
     }
-  return { packed, tsc: view.getBigUint64(tscAt, true) };
+  return view.getBigUint64(tscAt, true);
 }
 
 /** What must follow v86's own restore.

@@ -133,14 +133,20 @@ export class FrameReader {
       if (length > (maxPayload[type] ?? 0)) throw new StreamBroken(`a frame of type ${type} with ${length} bytes`);
       if (type === frameType.pages && (length <= pagesHeaderBytes || (length - pagesHeaderBytes) % pageBytes !== 0))
         throw new StreamBroken(`${length} bytes are no whole pages`);
-      if (length === 0) return this.#handler.frame(type, Buffer.alloc(0));
+      if (length === 0) {
+        this.#handler.frame(type, Buffer.alloc(0));
+        return;
+      }
       this.#type = type;
       this.#length = length;
       return;
     }
     const type = this.#type;
     this.#type = null;
-    if (type !== frameType.pages) return this.#handler.frame(type, bytes);
+    if (type !== frameType.pages) {
+      this.#handler.frame(type, bytes);
+      return;
+    }
     const firstPage = bytes.readUInt32LE(0);
     const count = (this.#length - pagesHeaderBytes) / pageBytes;
     this.#handler.pages(firstPage, count);

@@ -19,6 +19,7 @@ import {
 } from "./control-protocol.ts";
 import { Guest } from "./guest.ts";
 import { startTime } from "./process-identity.ts";
+import { rehearse } from "./rehearsal.ts";
 import { loadV86Build } from "./v86-build.ts";
 import { Vm } from "./vm.ts";
 
@@ -46,18 +47,16 @@ process.stdin.on("close", () => {
 });
 process.stdin.on("error", () => undefined);
 
-if (process.argv.includes("--spare")) {
-  // The first machine of a process takes several times as long to build as the next one.
+const spareMemoryMiB = Number(process.argv[2] ?? 0);
+/** The machine built ahead; awaited by the launch, so that the two do not compete. */
+const spare: Promise<Vm | null> = spareMemoryMiB > 0 ? prepare() : Promise.resolve(null);
+spare.catch(() => undefined);
+
+async function prepare(): Promise<Vm> {
   const build = await loadV86Build();
-  const spec = {
-    hypervisor: "embedded",
-    image: "selftest",
-    memoryMiB: 16,
-    dirtyMiBPerSecond: 0,
-    workingSetMiB: 1,
-  } as const;
-  const rehearsal = await Vm.build(spec, build, { line: () => undefined, ended: () => undefined });
-  await rehearsal.dispose();
+  const vm = await Vm.build(spareMemoryMiB, build);
+  await rehearse(build);
+  return vm;
 }
 
 async function launch({ spec, directory, arriving }: LaunchLine): Promise<void> {
@@ -82,7 +81,7 @@ async function launch({ spec, directory, arriving }: LaunchLine): Promise<void> 
     // A client that does not read must not keep a guest's memory.
     setTimeout(() => process.exit(), 200);
   };
-  const guest = await Guest.build(spec, arriving, await loadV86Build(), emit);
+  const guest = await Guest.build(spec, arriving, await loadV86Build(), await spare.catch(() => null), emit);
 
   const server = net.createServer((socket) => {
     wasReached = true;

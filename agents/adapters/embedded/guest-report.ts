@@ -65,9 +65,9 @@ export class StatusReader {
       }
     }
     this.#window.push(line);
-    // The first line of all is told at once: it is the sign that the guest lives.
-    if (this.#before !== null && this.#window.length < linesPerReport) return;
-    const before = this.#before ?? line;
+    // The first report is made of two lines, because it is the sign that the guest lives; a rate needs two.
+    if (this.#window.length < (this.#before === null ? 2 : linesPerReport)) return;
+    const before = this.#before ?? this.#window[0] ?? line;
     const elapsedMs = line.uptimeMs - before.uptimeMs;
     const pages = (line.pagesWritten - before.pagesWritten) >>> 0;
     this.#onReport({

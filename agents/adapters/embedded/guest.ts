@@ -37,15 +37,17 @@ export class Guest {
     );
   }
 
-  /** @throws when the machine cannot be built */
+  /** @param spare a machine built ahead, used if it has the memory
+   *  @throws when the machine cannot be built */
   static async build(
     spec: VmSpec,
     arriving: boolean,
     build: V86Build,
+    spare: Vm | null,
     emit: (event: MachineEvent) => void,
   ): Promise<Guest> {
     const guest = new Guest(spec, build, arriving, emit);
-    guest.#vm = await guest.#buildVm();
+    guest.#vm = await guest.#buildVm(spare);
     if (arriving) guest.#vm.clearMemory();
     return guest;
   }
@@ -85,6 +87,7 @@ export class Guest {
     const wasRunning = this.#state === "running";
     const old = this.#mustHaveVm();
     old.stop();
+    old.listener = { line: () => undefined, ended: () => undefined };
     const vm = await this.#buildVm();
     vm.throttle(this.#throttlePercent);
     this.#vm = vm;
@@ -174,11 +177,16 @@ export class Guest {
     return this.#executedHere;
   }
 
-  #buildVm(): Promise<Vm> {
-    return Vm.build(this.#spec, this.#build, {
+  async #buildVm(spare: Vm | null = null): Promise<Vm> {
+    const { memoryMiB } = this.#spec;
+    const suits = spare !== null && spare.memoryBytes === memoryMiB * 1024 * 1024;
+    const vm = suits ? spare : await Vm.build(memoryMiB, this.#build);
+    vm.command(this.#spec);
+    vm.listener = {
       line: (text) => this.#status.read(text),
       ended: (end) => this.#ended(end),
-    });
+    };
+    return vm;
   }
 
   #ended(end: VmEnd): void {

@@ -22,13 +22,19 @@ type GuestProcess = ChildProcess & {
   stdout: NonNullable<ChildProcess["stdout"]>;
 };
 
-export function createEmbeddedHypervisor(): Hypervisor {
-  return new EmbeddedHypervisor();
+/** @param warmMemoryMiB memory of the machine that `warm` builds ahead, until a launch has shown what is asked for */
+export function createEmbeddedHypervisor({ warmMemoryMiB = 64 }: { warmMemoryMiB?: number } = {}): Hypervisor {
+  return new EmbeddedHypervisor(warmMemoryMiB);
 }
 
 class EmbeddedHypervisor implements Hypervisor {
   readonly kind = "embedded";
   #spare: GuestProcess | null = null;
+  #warmMemoryMiB: number;
+
+  constructor(warmMemoryMiB: number) {
+    this.#warmMemoryMiB = warmMemoryMiB;
+  }
 
   async version(): Promise<HostFacts["hypervisor"]> {
     return { kind: this.kind, version: `v86 ${v86Version()}` };
@@ -36,7 +42,7 @@ class EmbeddedHypervisor implements Hypervisor {
 
   async warm(): Promise<void> {
     if (this.#spare !== null) return;
-    const spare = start(["--spare"]);
+    const spare = start([String(this.#warmMemoryMiB)]);
     this.#spare = spare;
     spare.once("exit", () => {
       if (this.#spare === spare) this.#spare = null;
@@ -50,6 +56,7 @@ class EmbeddedHypervisor implements Hypervisor {
     mkdirSync(directory, { recursive: true });
     const child = this.#spare ?? start([]);
     this.#spare = null;
+    this.#warmMemoryMiB = spec.memoryMiB;
     const { pid } = child;
     try {
       const answer = await order(child, { spec, directory, arriving });

@@ -87,14 +87,11 @@ export class Incoming {
 
   #heard(type: number, payload: Buffer): void {
     if (this.#final) throw new StreamBroken("something after the end");
-    if (type === frameType.hello) return this.#greet(payload);
-    if (!this.#welcomed) throw new StreamBroken("no greeting");
-    if (type === frameType.mark) return this.#mark(payload);
-    if (type === frameType.devices) return this.#rehearse(payload);
-    this.#final = true;
-    void this.#load(payload).catch((error: unknown) => {
-      this.#refuse(error instanceof StreamBroken ? error.message : "the device state cannot be taken");
-    });
+    if (type !== frameType.hello && !this.#welcomed) throw new StreamBroken("no greeting");
+    if (type === frameType.hello) this.#greet(payload);
+    else if (type === frameType.mark) this.#mark(payload);
+    else if (type === frameType.devices) this.#rehearse(payload);
+    else this.#end(payload);
   }
 
   #greet(payload: Buffer): void {
@@ -128,12 +125,19 @@ export class Incoming {
     if (this.#devices.length > 0) throw new StreamBroken("a second device state");
     this.#devices = new Uint8Array(payload);
     const state: DeviceState = {
-      packed: this.#devices,
+      packed: this.#devices.slice(),
       registers: { lastResult: 0, mxcsr: 0x1f80, statusWord: 0 },
       clockMs: 0,
     };
     this.#rehearsal = this.#side.vm.restoreDevices(state, 0);
     this.#rehearsal.catch(() => this.#refuse("the device state cannot be taken"));
+  }
+
+  #end(payload: Buffer): void {
+    this.#final = true;
+    this.#load(payload).catch((error: unknown) => {
+      this.#refuse(error instanceof StreamBroken ? error.message : "the device state cannot be taken");
+    });
   }
 
   async #load(payload: Buffer): Promise<void> {

@@ -183,7 +183,10 @@ export class MachineClient implements Machine {
 
   #heard(line: string): void {
     const said = JSON.parse(line) as Answer | Told;
-    if ("event" in said) return this.#tell(said.event);
+    if ("event" in said) {
+      this.#tell(said.event);
+      return;
+    }
     const waiting = this.#waiting.get(said.id);
     this.#waiting.delete(said.id);
     if ("error" in said) waiting?.reject(new Error(said.error));

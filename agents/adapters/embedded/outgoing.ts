@@ -142,7 +142,10 @@ export class Outgoing {
   }
 
   #heard(type: number, payload: Buffer): void {
-    if (type === frameType.refuse) return this.#fail(`refused by the other end: ${printable(payload)}`);
+    if (type === frameType.refuse) {
+      this.#fail(`refused by the other end: ${printable(payload)}`);
+      return;
+    }
     const answer = this.#answers.get(type);
     if (answer === undefined) throw new StreamBroken(`an answer of type ${type} that nobody asked for`);
     this.#answers.delete(type);

@@ -17,6 +17,7 @@ import type { V86Build } from "./v86-build.ts";
 export const pageBytes = 4096;
 const vgaBytes = 256 * 1024;
 const diskBytes = 4096;
+const longestLine = 512;
 
 type Exports = RepairExports & {
   main_loop(): number;
@@ -41,45 +42,46 @@ export function vmSettings(spec: VmSpec): { [name: string]: string | number | bo
 
 const commandLine = (spec: VmSpec): string => `m${spec.memoryMiB} r${spec.dirtyMiBPerSecond} w${spec.workingSetMiB}`;
 
+/** Where v86 puts what multiboot tells the image. */
+const bootInfoAt = 31_744;
+/** The image and what it is told lie below; all other memory is untouched until the guest runs. */
+const loadedBytes = 2 * 1024 * 1024;
+
 export class Vm {
   readonly memoryBytes: number;
+  listener: VmListener = { line: () => undefined, ended: () => undefined };
   readonly #emulator: V86;
   readonly #exports: Exports;
   readonly #throttle: Throttle;
   readonly #switches: Switches;
   #stopping: Promise<void> | null = null;
 
-  private constructor(spec: VmSpec, emulator: V86, exports: Exports, throttle: Throttle, switches: Switches) {
-    this.memoryBytes = spec.memoryMiB * 1024 * 1024;
+  private constructor(memoryBytes: number, emulator: V86, exports: Exports, throttle: Throttle, switches: Switches) {
+    this.memoryBytes = memoryBytes;
     this.#emulator = emulator;
     this.#exports = exports;
     this.#throttle = throttle;
     this.#switches = switches;
   }
 
-  /** Builds the machine with its image loaded, executing nothing.
+  /** Builds the machine with its image loaded, executing nothing. What the image is told comes later.
    *  @throws when the memory cannot be had */
-  static async build(spec: VmSpec, build: V86Build, listener: VmListener): Promise<Vm> {
+  static async build(memoryMiB: number, build: V86Build): Promise<Vm> {
     const throttle = new Throttle();
     const switches: Switches = { saving: false, restoring: false };
     let exports: Exports | null = null;
-    const end = (value: VmEnd): void => {
-      void emulator.stop();
-      listener.ended(value);
-    };
+    let crash: (detail: string) => void = () => undefined;
     const options: V86Options = {
       wasm_fn: async (imports) => {
         exports = (await WebAssembly.instantiate(build.module, imports)).exports as unknown as Exports;
-        return wrap(exports, throttle, switches, (detail) =>
-          end({ how: "crashed", detail }),
-        ) as unknown as WebAssembly.Exports;
+        return wrap(exports, throttle, switches, (detail) => crash(detail)) as unknown as WebAssembly.Exports;
       },
-      memory_size: spec.memoryMiB * 1024 * 1024,
+      memory_size: memoryMiB * 1024 * 1024,
       vga_memory_size: vgaBytes,
       // v86 cannot take a state back without a primary disk.
       hda: { buffer: new ArrayBuffer(diskBytes) },
       multiboot: { buffer: selftestImage().buffer },
-      cmdline: commandLine(spec),
+      cmdline: " ",
       // Its timers would be in the source process's time.
       acpi: false,
       autostart: false,
@@ -91,27 +93,19 @@ export class Vm {
     const emulator = new V86(options);
     await new Promise<void>((resolve) => emulator.add_listener("emulator-loaded", () => resolve()));
     if (exports === null) throw new Error("v86 was loaded without its machine code");
-
-    let line = "";
-    let lastLine = "";
-    emulator.add_listener("serial0-output-byte", (byte) => {
-      if (byte !== 10) {
-        if (line.length < 512) line += String.fromCharCode(byte);
-        return;
-      }
-      lastLine = line;
-      line = "";
-      listener.line(lastLine);
-    });
+    const vm = new Vm(memoryMiB * 1024 * 1024, emulator, exports, throttle, switches);
+    crash = (detail) => vm.#end({ how: "crashed", detail });
+    emulator.add_listener("serial0-output-byte", (byte) => vm.#printed(byte));
     // A processor that halts with interrupts off never wakes again.
-    onHalt(emulator, () =>
-      end(
-        lastLine === "OFF"
-          ? { how: "powered-off", detail: "the guest powered itself off" }
-          : { how: "crashed", detail: `the processor halted for good; last line: ${lastLine.slice(0, 80)}` },
-      ),
-    );
-    return new Vm(spec, emulator, exports, throttle, switches);
+    onHalt(emulator, () => vm.#halted());
+    return vm;
+  }
+
+  /** Tells the image what it is to do. Before the first run only. */
+  command(spec: VmSpec): void {
+    const memory = this.memory();
+    const textAt = memory.readUInt32LE(bootInfoAt + 16);
+    memory.write(`${commandLine(spec)}\0`, textAt, "latin1");
   }
 
   /** Guest memory as it is now, not a copy. Take it again after every await: growing memory detaches it. */
@@ -122,13 +116,7 @@ export class Vm {
 
   /** Clears what building left in memory, so that it equals the empty memory a stream begins with. */
   clearMemory(): void {
-    const memory = this.memory();
-    const zeros = Buffer.alloc(1024 * 1024);
-    for (let at = 0; at < memory.length; at += zeros.length) {
-      const end = Math.min(at + zeros.length, memory.length);
-      // Comparing first leaves pages that nobody has touched unallocated.
-      if (memory.compare(zeros, 0, end - at, at, end) !== 0) memory.fill(0, at, end);
-    }
+    this.memory().fill(0, 0, loadedBytes);
   }
 
   async run(): Promise<void> {
@@ -166,7 +154,7 @@ export class Vm {
     }
   }
 
-  /** Takes a state back, leaving memory as it is. The guest's clock and timer go on as if `elapsedMs` had passed since
+  /** Takes a state back, leaving memory as it is; the packed state is changed and kept. The guest's clock and timer go on as if `elapsedMs` had passed since
    *  it was saved. Only the tests of the repairs skip any.
    *  @throws when the state is malformed; the machine is then unusable */
   async restoreDevices(
@@ -175,15 +163,39 @@ export class Vm {
     skip: ReadonlySet<RepairName> = new Set(),
   ): Promise<void> {
     const restoredAt = performance.now();
-    const { packed, tsc } = adapt(state, restoredAt - elapsedMs, skip);
+    const tsc = adapt(state, restoredAt - elapsedMs, skip);
     this.#switches.restoring = true;
     try {
-      await this.#emulator.restore_state(packed.buffer);
+      await this.#emulator.restore_state(state.packed.buffer);
     } finally {
       this.#switches.restoring = false;
     }
     const sinceSavedMs = elapsedMs + performance.now() - restoredAt;
     repair(this.#exports, state.registers, tsc + BigInt(Math.round(sinceSavedMs * 1e6)), skip);
+  }
+
+  #line = "";
+  #lastLine = "";
+
+  #printed(byte: number): void {
+    if (byte !== 10) {
+      if (this.#line.length < longestLine) this.#line += String.fromCharCode(byte);
+      return;
+    }
+    this.#lastLine = this.#line;
+    this.#line = "";
+    this.listener.line(this.#lastLine);
+  }
+
+  #halted(): void {
+    if (this.#lastLine === "OFF") this.#end({ how: "powered-off", detail: "the guest powered itself off" });
+    else
+      this.#end({ how: "crashed", detail: `the processor halted for good; last line: ${this.#lastLine.slice(0, 80)}` });
+  }
+
+  #end(end: VmEnd): void {
+    this.stop();
+    this.listener.ended(end);
   }
 
   async dispose(): Promise<void> {
