@@ -1,6 +1,8 @@
 // The stream's connection: TLS 1.3 with a pre-shared key that the two agents derived, fresh for this one migration.
 // There is no other mode. The key is looked up by the migration's id, so nothing is said to a stranger.
+import { randomBytes } from "node:crypto";
 import net from "node:net";
+import { duplexPair } from "node:stream";
 import tls from "node:tls";
 import type { StreamEndpoint } from "../../../schemas/peer.ts";
 import type { IncomingStream, OutgoingStream } from "../../ports/hypervisor.ts";
@@ -108,6 +110,26 @@ export function listenForStream(
       resolve({ endpoint: { address: stream.address, port: address.port }, close: () => close() });
     });
   });
+}
+
+/** One handshake with ourselves, without any network: the first of a process is slow. */
+export async function rehearseHandshake(): Promise<void> {
+  const key = randomBytes(keyBytes);
+  const [here, there] = duplexPair();
+  const server = tls.createServer({ ...transport, pskCallback: () => key });
+  server.emit("connection", there);
+  const client = tls.connect({
+    ...transport,
+    socket: here,
+    checkServerIdentity: () => undefined,
+    pskCallback: () => ({ psk: key, identity: "rehearsal" }),
+  });
+  await new Promise<void>((resolve) => {
+    client.on("error", () => resolve());
+    client.once("secureConnect", () => resolve());
+  });
+  client.destroy();
+  there.destroy();
 }
 
 /** What the socket itself says. */
