@@ -1,0 +1,71 @@
+// Lines on a socket, with a limit on their length, read one at a time; what follows the last line read stays on the
+// socket, for whoever speaks on it next.
+import type { Duplex } from "node:stream";
+
+const newline = 0x0a;
+
+/** @param limitBytes a longer line ends the reading with an error
+ *  @throws when the socket ends, fails, or `signal` is aborted first */
+export function readLine(socket: Duplex, limitBytes: number, signal: AbortSignal): Promise<string> {
+  const received: Buffer[] = [];
+  let length = 0;
+  return new Promise((resolve, reject) => {
+    const finish = (act: () => void) => {
+      socket.off("readable", onReadable);
+      socket.off("end", onEnd);
+      socket.off("close", onEnd);
+      socket.off("error", onError);
+      signal.removeEventListener("abort", onAbort);
+      act();
+    };
+    const onEnd = () => finish(() => reject(new Error("the peer closed the connection")));
+    const onError = (error: Error) => finish(() => reject(error));
+    const onAbort = () => finish(() => reject(signal.reason));
+    const onReadable = () => {
+      for (let chunk: Buffer | null = socket.read(); chunk; chunk = socket.read()) {
+        const end = chunk.indexOf(newline);
+        if (length + (end < 0 ? chunk.length : end) > limitBytes) {
+          return finish(() => reject(new Error(`a line longer than ${limitBytes} bytes`)));
+        }
+        if (end >= 0) {
+          received.push(chunk.subarray(0, end));
+          const rest = chunk.subarray(end + 1);
+          return finish(() => {
+            if (rest.length > 0) socket.unshift(rest);
+            resolve(Buffer.concat(received).toString("utf8"));
+          });
+        }
+        received.push(chunk);
+        length += chunk.length;
+      }
+    };
+    if (signal.aborted) return reject(signal.reason);
+    if (socket.destroyed || socket.readableEnded) return reject(new Error("the peer closed the connection"));
+    socket.on("readable", onReadable);
+    socket.on("end", onEnd);
+    socket.on("close", onEnd);
+    socket.on("error", onError);
+    signal.addEventListener("abort", onAbort, { once: true });
+    onReadable();
+  });
+}
+
+/** Splits a stream of chunks into lines. Answers false, for good, when a line is longer than the limit. */
+export function lineSplitter(limitBytes: number, onLine: (line: string) => void): (chunk: Buffer) => boolean {
+  let pending: Buffer[] = [];
+  let length = 0;
+  return (chunk) => {
+    let rest = chunk;
+    for (let end = rest.indexOf(newline); end >= 0; end = rest.indexOf(newline)) {
+      if (length + end > limitBytes) return false;
+      const line = Buffer.concat([...pending, rest.subarray(0, end)]).toString("utf8");
+      pending = [];
+      length = 0;
+      rest = rest.subarray(end + 1);
+      onLine(line);
+    }
+    length += rest.length;
+    if (rest.length > 0) pending.push(rest);
+    return length <= limitBytes;
+  };
+}
