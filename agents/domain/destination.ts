@@ -655,7 +655,8 @@ function relayThenReport(state: DestinationState): DestinationStep {
 }
 
 function onMigration(state: DestinationState) {
-  return { migrationId: state.migrationId, fencingToken: state.openToken };
+  const { migrationId, vmId, openToken: fencingToken, peer } = state;
+  return { migrationId, vmId, fencingToken, peerHostId: peer.hostId };
 }
 
 function withdrawal(state: DestinationState): { reason: EndReason; detail: string } {

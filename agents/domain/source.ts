@@ -697,18 +697,21 @@ function reasonOf(state: SourceState): { reason: EndReason; detail: string } {
   return state.withdrawal ?? { reason: "peer-unreachable", detail: "" };
 }
 
+function onMigration(state: SourceState) {
+  const { migrationId, vmId, openToken: fencingToken, peer } = state;
+  return { migrationId, vmId, fencingToken, peerHostId: peer.hostId };
+}
+
 function abortReport(state: SourceState): SourceCommand {
-  const { migrationId, openToken: fencingToken } = state;
   const { reason, detail } = reasonOf(state);
   return {
     kind: "report",
-    report: { kind: "source-aborts", migrationId, fencingToken, reason, detail: detail.slice(0, 1000) },
+    report: { kind: "source-aborts", ...onMigration(state), reason, detail: detail.slice(0, 1000) },
   };
 }
 
 export function progress(state: SourceState, phase: "precopy" | "switchover", frozen: boolean): AgentReport {
-  const { migrationId, openToken: fencingToken } = state;
-  return { kind: "migration-progressed", migrationId, fencingToken, phase, rounds: [], encrypted: null, frozen };
+  return { kind: "migration-progressed", ...onMigration(state), phase, rounds: [], encrypted: null, frozen };
 }
 
 /** The report that frees this host's slot. */

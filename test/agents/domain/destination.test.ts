@@ -1,0 +1,225 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import {
+  advanceDestination,
+  beginDestination,
+  type DestinationCommand,
+  type DestinationEvent,
+  type DestinationState,
+  type DestinationStep,
+  recoverDestination,
+} from "../../../agents/domain/destination.ts";
+import type { MigrationRecord, VerdictKind } from "../../../schemas/migration.ts";
+
+const own = { hostId: "host-b", copyId: "copy_B" };
+const peer = { hostId: "host-a", copyId: "copy_A" };
+const begun = beginDestination({ migrationId: "mig_1", vmId: "vm-1", openToken: 7, own, peer }, 0);
+
+function recordWith(verdict: VerdictKind, changes: Partial<MigrationRecord> = {}): MigrationRecord {
+  return {
+    type: "drover-record-1",
+    clusterId: "demo",
+    migrationId: "mig_1",
+    vmId: "vm-1",
+    openedUnderToken: 7,
+    source: peer,
+    destination: own,
+    verdict,
+    verdictToken: verdict === "open" ? 7 : 8,
+    owner: verdict === "committed" ? own : peer,
+    confirmed: false,
+    cancelRequested: null,
+    issuedAt: 0,
+    ...changes,
+  };
+}
+
+function run(state: DestinationState, ...events: (DestinationEvent | [DestinationEvent, number])[]): DestinationStep {
+  let step: DestinationStep = { state, commands: [] };
+  for (const entry of events) {
+    const [event, atMs] = Array.isArray(entry) ? entry : [entry, 0];
+    step = advanceDestination(step.state, event, atMs);
+  }
+  return step;
+}
+const kinds = (commands: DestinationCommand[]): string[] =>
+  commands.map((command) => {
+    if (command.kind === "report") return command.report.kind;
+    if (command.kind === "journal") return `journal ${command.what}`;
+    return command.kind === "send-peer" ? command.message.kind : command.kind;
+  });
+
+const toLoading: DestinationEvent[] = [
+  { kind: "started" },
+  { kind: "launched" },
+  { kind: "peer-linked" },
+  { kind: "receiving", endpoint: { address: "127.0.0.12", port: 4000 } },
+];
+const toCommitting: DestinationEvent[] = [
+  ...toLoading,
+  { kind: "loaded" },
+  { kind: "journalled", what: "commit-sent" },
+];
+const committed: DestinationEvent = {
+  kind: "report-answered",
+  report: "destination-commits",
+  outcome: "applied",
+  record: recordWith("committed"),
+};
+const toStarting: DestinationEvent[] = [...toCommitting, committed, { kind: "journalled", what: "run-intent" }];
+
+test("D1: a commit is journalled before it is sent, and only when the stream has loaded completely", () => {
+  const loaded = run(begun, ...toLoading, { kind: "loaded" });
+  assert.deepEqual(kinds(loaded.commands), ["loaded", "journal commit-sent"]);
+  assert.deepEqual(kinds(run(loaded.state, { kind: "journalled", what: "commit-sent" }).commands), [
+    "destination-commits",
+  ]);
+  assert.ok(
+    !kinds(run(loaded.state, { kind: "journal-failed", detail: "disk full" }).commands).includes("destination-commits"),
+  );
+});
+
+test("D1: an unknown answer to the commit is read again, never guessed", () => {
+  const unknown = run(begun, ...toCommitting, {
+    kind: "report-answered",
+    report: "destination-commits",
+    outcome: "unknown",
+    record: null,
+  });
+  assert.deepEqual(kinds(run(unknown.state, { kind: "woke" }).commands), ["read-record", "wake"]);
+  const open = run(unknown.state, { kind: "record-known", record: recordWith("open") });
+  assert.deepEqual(kinds(open.commands), ["destination-commits"], "still open: written again");
+  const landed = run(unknown.state, { kind: "record-known", record: recordWith("committed") });
+  assert.deepEqual(kinds(landed.commands), ["journal run-intent"]);
+});
+
+test("D1: a dead source does not stop a loaded destination", () => {
+  const step = run(begun, ...toLoading, { kind: "peer-lost" }, { kind: "loaded" });
+  assert.ok(kinds(step.commands).includes("journal commit-sent"));
+});
+
+test("D2: it runs the guest only under committed, after its intent is journalled", () => {
+  assert.deepEqual(run(begun, ...toStarting).commands, [{ kind: "run-copy", fencingToken: 8 }]);
+  for (const verdict of ["open", "aborted", "returned"] as const) {
+    const step = run(begun, ...toCommitting, { kind: "record-known", record: recordWith(verdict) });
+    assert.ok(!kinds(step.commands).includes("run-copy"), verdict);
+    assert.ok(!kinds(step.commands).includes("journal run-intent"), verdict);
+  }
+});
+
+test("D2: a relayed record serves as well as one read by itself", () => {
+  const step = run(begun, ...toCommitting, { kind: "record-known", record: recordWith("committed") });
+  assert.deepEqual(kinds(step.commands), ["journal run-intent"]);
+});
+
+test("D2: an unknown answer of the hypervisor is looked into before anything else is done", () => {
+  const step = run(begun, ...toStarting, { kind: "run-answered", answer: "unknown", detail: "" });
+  assert.deepEqual(kinds(step.commands), ["look-at-machine"]);
+  assert.ok(kinds(run(step.state, { kind: "machine-seen", machine: "running" }).commands).includes("guest-confirmed"));
+});
+
+test("D3: a refused guest is offered back only after the source's statement and a journalled refusal of the last try", () => {
+  let state = run(begun, ...toStarting).state;
+  for (let attempt = 1; attempt <= 10; attempt += 1) {
+    const refused = run(state, { kind: "run-answered", answer: "refused", detail: "lock-held" });
+    assert.deepEqual(kinds(refused.commands), ["journal run-refused"]);
+    const journalled = run(refused.state, { kind: "journalled", what: "run-refused" });
+    assert.ok(!kinds(journalled.commands).includes("destroy-copy"), "the source has not said that its copy is whole");
+    if (attempt === 10) state = journalled.state;
+    else state = run(journalled.state, { kind: "woke" }, { kind: "journalled", what: "run-intent" }).state;
+  }
+  const stated = run(state, { kind: "peer-said", message: { kind: "source-complete" } });
+  assert.deepEqual(kinds(stated.commands), ["destroy-copy"]);
+  assert.deepEqual(kinds(run(stated.state, { kind: "destroyed" }).commands), ["destination-returns"]);
+});
+
+test("D4: a copy that may have run and is gone is reported lost, never returned", () => {
+  const step = run(begun, ...toStarting, { kind: "guest-ended", how: "killed", detail: "" });
+  assert.deepEqual(kinds(step.commands), ["guest-confirmed"]);
+  assert.equal(step.state.outcome, "guest-lost");
+});
+
+test("D4: a copy that is gone while its intent is being journalled counts as having run", () => {
+  const step = run(begun, ...toCommitting, committed, { kind: "guest-ended", how: "killed", detail: "" });
+  assert.equal(step.state.outcome, "guest-lost");
+});
+
+test("D3: a committed copy that is gone before any intent is returned", () => {
+  const before = run(
+    begun,
+    ...toCommitting,
+    { kind: "guest-ended", how: "killed", detail: "" },
+    {
+      kind: "record-known",
+      record: recordWith("committed"),
+    },
+  );
+  assert.deepEqual(kinds(before.commands), ["destination-returns"]);
+});
+
+test("D5: an incomplete copy is ended before the abort is written", () => {
+  const failed = run(begun, ...toLoading, { kind: "stream-failed", detail: "cut" });
+  assert.deepEqual(kinds(failed.commands), ["settle-stream"]);
+  const seen = run(failed.state, { kind: "machine-seen", machine: "incomplete" });
+  assert.deepEqual(kinds(seen.commands), ["destroy-copy"]);
+  assert.deepEqual(kinds(run(seen.state, { kind: "destroyed" }).commands), ["destination-aborts"]);
+});
+
+test("D5: a copy that turns out complete is committed, not discarded", () => {
+  const step = run(
+    begun,
+    ...toLoading,
+    { kind: "stream-failed", detail: "cut" },
+    { kind: "machine-seen", machine: "complete" },
+  );
+  assert.ok(kinds(step.commands).includes("journal commit-sent"));
+});
+
+test("D6: the word is given when asked, cut off, and no commit was sent", () => {
+  const asked = run(begun, ...toLoading, { kind: "peer-said", message: { kind: "ask-relinquish", nonce: "n" } });
+  assert.deepEqual(kinds(asked.commands), ["read-record"], "first it looks whether it is cut off itself");
+  const cutOff = run(asked.state, { kind: "record-unknown" });
+  assert.deepEqual(kinds(cutOff.commands), ["journal relinquished"]);
+  const destroyed = run(cutOff.state, { kind: "journalled", what: "relinquished" }, { kind: "destroyed" });
+  assert.deepEqual(destroyed.commands[0], { kind: "give-word", nonce: "n" });
+  const never = run(destroyed.state, { kind: "record-known", record: recordWith("open") });
+  assert.ok(!kinds(never.commands).includes("destination-commits"));
+});
+
+test("D6: no word once a commit may have been sent, or unasked", () => {
+  const asked: DestinationEvent = { kind: "peer-said", message: { kind: "ask-relinquish", nonce: "n" } };
+  const sent = run(begun, ...toCommitting, asked, { kind: "record-unknown" });
+  assert.ok(!kinds(sent.commands).includes("journal relinquished"));
+  const unasked = run(begun, ...toLoading, { kind: "record-unknown" });
+  assert.deepEqual(unasked.commands, []);
+});
+
+test("it answers the source's ask with its own fresh reading", () => {
+  const answer = (record: MigrationRecord | null) =>
+    kinds(run(begun, ...toLoading, { kind: "gate-read", ask: 3, record }).commands)[0];
+  assert.equal(answer(recordWith("open")), "gate-open");
+  assert.equal(answer(recordWith("open", { cancelRequested: "cancelled-by-user" })), "gate-shut");
+  assert.equal(answer(null), "gate-shut");
+});
+
+test("a superseded copy is ended only under a higher token that names another copy", () => {
+  const ended = run(begun, ...toCommitting, { kind: "record-known", record: recordWith("aborted") });
+  assert.deepEqual(kinds(ended.commands), ["destroy-copy"]);
+  const same = run(begun, ...toCommitting, {
+    kind: "record-known",
+    record: recordWith("aborted", { verdictToken: 7 }),
+  });
+  assert.deepEqual(same.commands, []);
+});
+
+test("after the agent's restart the journal and the copy decide", () => {
+  const none = { commitSent: false, runIntent: 0, runRefused: 0, relinquished: false };
+  const recovered = (journal: Partial<typeof none>, machine: "running" | "complete" | "incomplete" | "ended") =>
+    kinds(recoverDestination(begun, { ...none, ...journal }, machine).commands);
+  assert.deepEqual(recovered({}, "incomplete"), ["settle-stream"]);
+  assert.ok(recovered({ commitSent: true }, "complete").includes("journal commit-sent"));
+  assert.ok(recovered({ commitSent: true, runIntent: 1 }, "running").includes("guest-confirmed"));
+  assert.deepEqual(recovered({ commitSent: true, runIntent: 1 }, "ended"), ["guest-confirmed"]);
+  assert.deepEqual(recovered({ commitSent: true, runIntent: 1, runRefused: 1 }, "ended"), ["destination-aborts"]);
+  assert.deepEqual(recovered({ relinquished: true }, "complete"), ["expect-peer", "destroy-copy"]);
+});

@@ -1,0 +1,258 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import {
+  advanceSource,
+  beginSource,
+  recoverSource,
+  type SourceCommand,
+  type SourceEvent,
+  type SourceState,
+  type SourceStep,
+} from "../../../agents/domain/source.ts";
+import type { MigrationRecord, VerdictKind } from "../../../schemas/migration.ts";
+
+const own = { hostId: "host-a", copyId: "copy_A" };
+const peer = { hostId: "host-b", copyId: "copy_B" };
+const begun = beginSource({
+  migrationId: "mig_1",
+  vmId: "vm-1",
+  openToken: 7,
+  own,
+  peer,
+  limits: {
+    downtimeLimitMs: 100,
+    downtimeCeilingMs: 500,
+    roundLimit: 30,
+    bandwidthLimitBytesPerSecond: null,
+    throttleCeilingPercent: 0,
+  },
+  commitMs: 10,
+});
+const round = {
+  round: 1,
+  bytes: 1,
+  durationMs: 10,
+  remainingBytes: 0,
+  dirtyBytesPerSecond: 0,
+  bandwidthBytesPerSecond: 1e8,
+  throttlePercent: 0,
+};
+
+function recordWith(verdict: VerdictKind, changes: Partial<MigrationRecord> = {}): MigrationRecord {
+  const isOpen = verdict === "open";
+  return {
+    type: "drover-record-1",
+    clusterId: "demo",
+    migrationId: "mig_1",
+    vmId: "vm-1",
+    openedUnderToken: 7,
+    source: own,
+    destination: peer,
+    verdict,
+    verdictToken: isOpen ? 7 : 8,
+    owner: verdict === "committed" ? peer : own,
+    confirmed: false,
+    cancelRequested: null,
+    issuedAt: 0,
+    ...changes,
+  };
+}
+
+/** Feeds events one after the other; answers the last state and all commands since the last but `skip` events. */
+function run(state: SourceState, ...events: (SourceEvent | [SourceEvent, number])[]): SourceStep {
+  let step: SourceStep = { state, commands: [] };
+  for (const entry of events) {
+    const [event, atMs] = Array.isArray(entry) ? entry : [entry, 0];
+    step = advanceSource(step.state, event, atMs);
+  }
+  return step;
+}
+const kinds = (commands: SourceCommand[]): string[] =>
+  commands.map((command) => (command.kind === "report" ? command.report.kind : command.kind));
+
+const toCopying: SourceEvent[] = [
+  { kind: "started" },
+  { kind: "permitted" },
+  { kind: "peer-linked" },
+  { kind: "peer-said", message: { kind: "ready", endpoint: { address: "127.0.0.12", port: 4000 } } },
+  { kind: "streaming" },
+];
+const fits: SourceEvent = { kind: "sampled", round, roundDone: true };
+const toHolding: SourceEvent[] = [
+  ...toCopying,
+  fits,
+  { kind: "gate-read", ask: 1, record: recordWith("open") },
+  { kind: "peer-said", message: { kind: "gate-open", ask: 1 } },
+];
+const toDoubt: SourceEvent[] = [...toHolding, { kind: "held" }, { kind: "gate-stands", decision: "past" }];
+
+test("the lock file permits the destination before anything is sent", () => {
+  assert.deepEqual(run(begun, { kind: "started" }).commands[0], { kind: "permit-next", copyId: "copy_B" });
+});
+
+test("S1: the guest is stopped only after both sides answered this ask with open", () => {
+  const own = run(begun, ...toCopying, fits, { kind: "gate-read", ask: 1, record: recordWith("open") });
+  assert.deepEqual(own.commands, []);
+  const both = run(own.state, { kind: "peer-said", message: { kind: "gate-open", ask: 1 } });
+  assert.deepEqual(kinds(both.commands), ["hold-at-gate"]);
+  const stale = run(own.state, { kind: "peer-said", message: { kind: "gate-open", ask: 0 } });
+  assert.deepEqual(stale.commands, [], "an answer to an earlier ask opens nothing");
+});
+
+test("S1: while either side cannot reach the control plane the source goes on copying, and asks again later", () => {
+  const shut = run(begun, ...toCopying, fits, { kind: "gate-read", ask: 1, record: null });
+  assert.equal(shut.state.stage, "copying");
+  const again = run(shut.state, [fits, 10], [fits, 1000]);
+  assert.deepEqual(kinds(again.commands), ["read-gate", "send-peer"]);
+  assert.equal(again.state.excusedRounds, 1);
+});
+
+test("S1: answers that took longer than they are good for do not open the gate", () => {
+  const own = run(begun, ...toCopying, fits, { kind: "gate-read", ask: 1, record: recordWith("open") });
+  const late = run(own.state, [{ kind: "peer-said", message: { kind: "gate-open", ask: 1 } }, 5000]);
+  assert.equal(late.state.stage, "copying");
+});
+
+test("S1: a cancel read at the gate ends the attempt, and the guest never stops", () => {
+  const cancelled = recordWith("open", { cancelRequested: "cancelled-by-user" });
+  const step = run(begun, ...toCopying, fits, { kind: "gate-read", ask: 1, record: cancelled });
+  assert.deepEqual(kinds(step.commands), ["cancel-stream", "send-peer", "source-aborts"]);
+});
+
+test("S2: what goes wrong between stop and past is answered by cancelling at the gate", () => {
+  const step = run(begun, ...toHolding, { kind: "stream-failed", detail: "cut" }, { kind: "held" });
+  assert.deepEqual(kinds(step.commands), ["cancel-at-gate"]);
+  const after = run(step.state, { kind: "gate-stands", decision: "cancelled" });
+  assert.ok(kinds(after.commands).includes("source-aborts"));
+});
+
+test("S2: a supervisor that took the guest back wins over the agent that wants to pass", () => {
+  const step = run(begun, ...toHolding, { kind: "held" }, { kind: "gate-stands", decision: "cancelled" });
+  assert.equal(step.state.stage, "aborting");
+});
+
+test("S3: past the gate nothing but the record lets the guest run again", () => {
+  const doubting = run(begun, ...toDoubt).state;
+  const quiet: SourceEvent[] = [
+    { kind: "stream-sent" },
+    { kind: "peer-said", message: { kind: "arrived", commitMs: 1 } },
+    { kind: "record-known", record: recordWith("open") },
+    { kind: "record-known", record: recordWith("committed") },
+    { kind: "resumed-by-supervisor" },
+    { kind: "woke" },
+    { kind: "peer-lost" },
+    { kind: "stream-failed", detail: "" },
+  ];
+  for (const event of quiet) {
+    const { state, commands } = advanceSource(doubting, event, 1e9);
+    assert.equal(state.stage, "in-doubt", event.kind);
+    assert.ok(!kinds(commands).includes("run-copy"), event.kind);
+  }
+});
+
+test("S3: aborted and returned let it run, under the record's token, the stream ended first", () => {
+  for (const verdict of ["aborted", "returned"] as const) {
+    const record = recordWith(verdict, { verdictToken: verdict === "returned" ? 9 : 8 });
+    const step = run(begun, ...toDoubt, { kind: "record-known", record });
+    assert.deepEqual(step.commands, [
+      { kind: "cancel-stream" },
+      { kind: "run-copy", fencingToken: record.verdictToken },
+    ]);
+  }
+});
+
+test("S3: a record of another migration, under no higher token, or naming another copy moves nothing", () => {
+  const doubting = run(begun, ...toDoubt).state;
+  const harmless = [
+    recordWith("aborted", { migrationId: "mig_0" }),
+    recordWith("aborted", { verdictToken: 7 }),
+    recordWith("aborted", { owner: { hostId: "host-a", copyId: "copy_OLD" } }),
+    recordWith("aborted", { owner: peer }),
+  ];
+  for (const record of harmless) {
+    const step = run(doubting, { kind: "record-known", record });
+    assert.ok(!kinds(step.commands).includes("run-copy"), JSON.stringify(record.owner));
+  }
+});
+
+test("S3: the destination's word lets it run under the token it opened under", () => {
+  const step = run(begun, ...toDoubt, { kind: "word-verified" });
+  assert.deepEqual(step.commands.at(-1), { kind: "run-copy", fencingToken: 7 });
+});
+
+test("S3: the word is asked for only while the control plane cannot be reached", () => {
+  assert.deepEqual(kinds(run(begun, ...toDoubt, { kind: "record-unknown" }).commands), ["ask-word"]);
+});
+
+test("S3: a refused lock file is tried again and alarmed, the guest standing meanwhile", () => {
+  const step = run(
+    begun,
+    ...toDoubt,
+    { kind: "record-known", record: recordWith("aborted") },
+    { kind: "run-answered", isGranted: false, detail: "lock-held" },
+  );
+  assert.equal(step.state.stage, "resuming");
+  assert.deepEqual(kinds(step.commands), ["migration-progressed", "wake"]);
+});
+
+test("S4: a committed copy is kept until it is confirmed, then ended", () => {
+  const committed = run(begun, ...toDoubt, { kind: "record-known", record: recordWith("committed") });
+  assert.deepEqual(kinds(committed.commands), ["relay-record", "send-peer"]);
+  const confirmed = run(committed.state, {
+    kind: "record-known",
+    record: recordWith("committed", { confirmed: true }),
+  });
+  assert.deepEqual(kinds(confirmed.commands), ["destroy-copy"]);
+  const over = run(confirmed.state, { kind: "destroyed" });
+  assert.deepEqual(kinds(over.commands), ["copy-seen"]);
+});
+
+test("a guest that powers itself off before the gate ends the migration with that reason", () => {
+  const step = run(begun, ...toCopying, { kind: "guest-ended", how: "powered-off", detail: "" });
+  const report = step.commands.find((command) => command.kind === "report");
+  assert.ok(
+    report?.kind === "report" && report.report.kind === "source-aborts" && report.report.reason === "guest-ended",
+  );
+});
+
+test("a guest that does not converge ends in a clean abort with the numbers", () => {
+  const hot = { ...round, remainingBytes: 1e9, dirtyBytesPerSecond: 1e9 };
+  const step = run(
+    begun,
+    ...toCopying,
+    { kind: "sampled", round: { ...hot, round: 0 }, roundDone: true },
+    { kind: "sampled", round: hot, roundDone: true },
+  );
+  assert.equal(step.state.withdrawal?.reason, "not-converging");
+  assert.match(step.state.withdrawal?.detail ?? "", /1000000000 bytes remained/);
+});
+
+test("after the agent's restart the gate decides: past stays in doubt, anything before it is withdrawn", () => {
+  const past = recoverSource(begun, { machine: "standing", gate: "past", ended: null }, 0);
+  assert.equal(past.state.stage, "in-doubt");
+  assert.ok(!kinds(past.commands).includes("run-copy"));
+  const atGate = recoverSource(begun, { machine: "standing", gate: null, ended: null }, 0);
+  assert.deepEqual(kinds(atGate.commands), ["cancel-at-gate"]);
+  const copying = recoverSource(begun, { machine: "running", gate: null, ended: null }, 0);
+  assert.ok(kinds(copying.commands).includes("source-aborts"));
+  const gone = recoverSource(begun, { machine: "ended", gate: "past", ended: null }, 0);
+  assert.deepEqual(kinds(gone.commands), ["read-record"], "past the gate only the record speaks, also of a lost copy");
+});
+
+test("a report whose answer was lost is made again until it is answered", () => {
+  const reporting = run(
+    begun,
+    ...toDoubt,
+    { kind: "record-known", record: recordWith("aborted") },
+    { kind: "run-answered", isGranted: true, detail: "" },
+  );
+  assert.equal(reporting.state.stage, "reporting");
+  const unknown = run(
+    reporting.state,
+    { kind: "report-answered", report: "copy-seen", outcome: "unknown", record: null },
+    { kind: "woke" },
+  );
+  assert.ok(kinds(unknown.commands).includes("copy-seen"));
+  const done = run(unknown.state, { kind: "report-answered", report: "copy-seen", outcome: "applied", record: null });
+  assert.deepEqual(done.commands, [{ kind: "finish" }]);
+});

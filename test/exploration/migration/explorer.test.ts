@@ -1,0 +1,16 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { explore } from "./explorer.ts";
+
+test("without faults, every order of one migration's steps keeps one copy and comes to an end", () => {
+  const result = explore({ faults: 0, asks: 1 }, 200_000);
+  assert.equal(result.violation, null, JSON.stringify(result.violation));
+  assert.ok(result.isExhausted, `more than ${result.states} states`);
+  assert.equal(result.stuck, null, JSON.stringify(result.stuck));
+  assert.ok(result.states > 10_000, "the world has become too small to prove anything");
+});
+
+test("with one fault, no order within the bound harms the guest", () => {
+  const result = explore({ faults: 1, asks: 1 }, 60_000);
+  assert.equal(result.violation, null, JSON.stringify(result.violation));
+});
