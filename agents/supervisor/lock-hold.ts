@@ -1,0 +1,73 @@
+// The one lock file of a supervisor: held or not, and the alarm that stands while the guest executes without it.
+import type { PermitOutcome } from "../ports/copies.ts";
+import type { HeldLock, LockFiles } from "../ports/lock-file.ts";
+
+export type Refusal = Extract<PermitOutcome, { kind: "refused" }>;
+
+export class LockHold {
+  readonly #lockFiles: LockFiles;
+  readonly #vmId: string;
+  readonly #copyId: string;
+  readonly #onAlarm: (standing: boolean, detail: string) => void;
+  #lock: HeldLock | null = null;
+  #alarmed = false;
+
+  constructor(
+    lockFiles: LockFiles,
+    owner: { vmId: string; copyId: string },
+    onAlarm: (standing: boolean, detail: string) => void,
+  ) {
+    this.#lockFiles = lockFiles;
+    this.#vmId = owner.vmId;
+    this.#copyId = owner.copyId;
+    this.#onAlarm = onAlarm;
+  }
+
+  get isHeld(): boolean {
+    return this.#lock !== null;
+  }
+
+  /** The token it is held under; null when it is not held. */
+  get fencingToken(): number | null {
+    return this.#lock?.stamp.fencingToken ?? null;
+  }
+
+  /** @returns why it could not be taken, or null when it is held now */
+  async take(fencingToken: number): Promise<Refusal | null> {
+    if (this.#lock) return null;
+    try {
+      const taken = await this.#lockFiles.take(this.#vmId, this.#copyId, fencingToken);
+      if (taken.kind === "held") return refused("lock-held", "another process holds the lock file");
+      if (taken.kind === "superseded") {
+        const { stamp } = taken;
+        return refused("lock-superseded", `the lock file names ${stamp.copyId} under token ${stamp.fencingToken}`);
+      }
+      this.#lock = taken.lock;
+      this.alarm(false, "the lock file is held again");
+      return null;
+    } catch (error) {
+      return refused("lock-unreachable", messageOf(error));
+    }
+  }
+
+  async permitNext(next: { copyId: string } | null): Promise<void> {
+    if (!this.#lock) throw new Error("the lock file is not held");
+    await this.#lock.permitNext(next);
+  }
+
+  async release(): Promise<void> {
+    const lock = this.#lock;
+    this.#lock = null;
+    await lock?.release();
+  }
+
+  alarm(standing: boolean, detail: string): void {
+    if (this.#alarmed === standing) return;
+    this.#alarmed = standing;
+    this.#onAlarm(standing, detail);
+  }
+}
+
+export const refused = (by: Refusal["by"], detail: string): Refusal => ({ kind: "refused", by, detail });
+
+export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
