@@ -1,7 +1,8 @@
 // What happens in a guest's pause happens once, in a process that has never done it: slow code. A process that is
 // started ahead does it a few times with a machine that nobody needs, and lets that machine execute for a moment:
 // v86's own code is as slow at first, and a guest that arrives would feel it.
-import { applyBlocks, changedBlocks, finalFrame, readFinal, stateBlock } from "./frames.ts";
+import { Call } from "./control-protocol.ts";
+import { applyBlocks, changedBlocks, finalFrame, Hello, readFinal, readJson, stateBlock } from "./frames.ts";
 import { rehearseHandshake } from "./secure-stream.ts";
 import type { V86Build } from "./v86-build.ts";
 import { Vm } from "./vm.ts";
@@ -13,6 +14,7 @@ const executeAtMostMs = 1500;
 
 export async function rehearse(build: V86Build): Promise<void> {
   await rehearseHandshake();
+  rehearseWords(build);
   const vm = await Vm.build(16, build);
   vm.command({ hypervisor: "embedded", image: "selftest", memoryMiB: 16, dirtyMiBPerSecond: 10, workingSetMiB: 1 });
   await executeAwhile(vm);
@@ -29,6 +31,24 @@ export async function rehearse(build: V86Build): Promise<void> {
     await vm.restoreDevices({ packed: arrived, registers, clockMs }, 0);
   }
   await vm.dispose();
+}
+
+/** The first reading of each shape compiles its reader. */
+function rehearseWords(build: V86Build): void {
+  const hello = {
+    protocol: 1,
+    migrationId: "",
+    v86: build.version,
+    wasmSha256: build.wasmSha256,
+    settings: { acpi: false },
+  };
+  readJson(Hello, Buffer.from(JSON.stringify(hello)));
+  const stream = { migrationId: "", key: "" };
+  const endpoint = { address: "", port: 1 };
+  const limits = { bandwidthLimitBytesPerSecond: null };
+  Call.parse({ id: 0, method: "receive", stream: { ...stream, address: "", peerAddress: "" } });
+  Call.parse({ id: 0, method: "send", stream: { ...stream, endpoint, localAddress: "", limits } });
+  Call.parse({ id: 0, method: "state" });
 }
 
 async function executeAwhile(vm: Vm): Promise<void> {
