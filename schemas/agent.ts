@@ -117,7 +117,12 @@ export const RecordRequest = z.object({ migrationId: MigrationId }).meta({ id: "
 export const RecordAnswer = z.object({ record: Signed.meta({ description: "A MigrationRecord." }) }).meta({ id: "RecordAnswer" });
 export type RecordAnswer = z.infer<typeof RecordAnswer>;
 
-const onMigration = { migrationId: MigrationId, fencingToken: FencingToken };
+const onMigration = {
+  migrationId: MigrationId,
+  fencingToken: FencingToken,
+  vmId: VmId.optional().meta({ description: "As the assignment says. With `peerHostId` the report costs one read; without, two." }),
+  peerHostId: HostId.optional().meta({ description: "The other end's host, as the assignment says." }),
+};
 
 /** What a host last saw of its copy. gone: no process, no memory. held: complete or loading, never executed.
  *  frozen: past the gate, in doubt, standing still. */

@@ -6,7 +6,8 @@ import type { Table } from "./table.ts";
 export interface Ports {
   table: Table;
   doorbell: Doorbell;
-  clock: { nowMs(): number };
+  /** `sleep` for pauses between tries; a simulation brings its own, without it the runtime's timer serves. */
+  clock: { nowMs(): number; sleep?(milliseconds: number): Promise<void> };
   /** 26 characters that sort by age (ULID). */
   newId(): string;
   /** Cryptographically random bytes. */
@@ -14,6 +15,9 @@ export interface Ports {
   /** The control plane's signing key; it comes from the deployment's configuration, never from the table. */
   signing: { sign: Sign; publicKey: string };
   settings: Settings;
+  /** Takes over work that the answer need not wait for (rings, housekeeping), where the runtime lives on after
+   *  answering. Without it that work is done before the answer. */
+  defer?(work: Promise<void>): void;
 }
 
 export interface Settings {

@@ -1,0 +1,107 @@
+// A migration's record from request to end: what it is, what it shows as, and when it is over.
+import type { CopyRef } from "../../schemas/ids.ts";
+import type { EndReason, MigrationRequest, Phase } from "../../schemas/migration.ts";
+import type { MigrationState, Progress, RecordData, Role, VmRecord } from "./records.ts";
+import { ownerBy } from "./verdict.ts";
+
+export function newMigration(facts: {
+  id: string;
+  copyId: string;
+  request: MigrationRequest;
+  destination: string;
+  vm: VmRecord;
+  owner: CopyRef;
+  by: string;
+  at: number;
+}): MigrationState {
+  const { request, vm } = facts;
+  return {
+    id: facts.id,
+    vmId: vm.vmId,
+    source: facts.owner,
+    destination: { hostId: facts.destination, copyId: facts.copyId },
+    mode: request.mode,
+    limits: request.limits,
+    ticket: request.ticket ?? null,
+    retryOf: request.retryOf ?? null,
+    requestedBy: facts.by,
+    createdAt: facts.at,
+    startedAt: null,
+    endedAt: null,
+    stage: "queued",
+    openedUnderToken: vm.fencingToken,
+    verdict: { kind: "open", token: vm.fencingToken },
+    cancelRequested: null,
+    seen: { source: null, destination: null },
+    holds: { source: false, destination: false },
+  };
+}
+
+export function roleOf(migration: MigrationState, hostId: string): Role | null {
+  if (migration.source.hostId === hostId) return "source";
+  return migration.destination.hostId === hostId ? "destination" : null;
+}
+
+/** What agents are told, but for the time of signing. */
+export function recordOf(clusterId: string, migration: MigrationState): RecordData {
+  const { verdict } = migration;
+  return {
+    type: "drover-record-1",
+    clusterId,
+    migrationId: migration.id,
+    vmId: migration.vmId,
+    openedUnderToken: migration.openedUnderToken,
+    source: migration.source,
+    destination: migration.destination,
+    verdict: verdict.kind,
+    verdictToken: verdict.token,
+    owner: ownerBy(verdict, migration),
+    confirmed: isConfirmed(migration),
+    cancelRequested: migration.cancelRequested,
+  };
+}
+
+export function isConfirmed({ verdict }: MigrationState): boolean {
+  return verdict.kind === "committed" && verdict.confirmed !== null;
+}
+
+/** Nothing can change any more who owns the guest. */
+export function isSettled(migration: MigrationState): boolean {
+  return migration.verdict.kind !== "open" && (migration.verdict.kind !== "committed" || isConfirmed(migration));
+}
+
+/** A phase is what it is doing, or how it ended. */
+export function phaseOf(migration: MigrationState, progress: Progress | null): Phase {
+  switch (migration.stage) {
+    case "queued":
+      return "queued";
+    case "admitted":
+      return migration.verdict.kind === "open" ? (progress?.phase ?? "setup") : "cleanup";
+    case "ended":
+      return endOf(migration);
+  }
+}
+
+function endOf(migration: MigrationState): Phase {
+  const { verdict } = migration;
+  if (verdict.kind === "committed") return verdict.confirmed?.outcome === "guest-lost" ? "failed" : "completed";
+  if (verdict.kind === "aborted" && (verdict.reason === "cancelled-by-user" || verdict.reason === "vm-stopped")) {
+    return "cancelled";
+  }
+  return "failed";
+}
+
+/** Why it did not complete. */
+export function reasonOf({ verdict }: MigrationState): { reason: EndReason; detail: string } | null {
+  switch (verdict.kind) {
+    case "aborted":
+    case "returned":
+      return { reason: verdict.reason, detail: verdict.detail };
+    case "committed":
+      return verdict.confirmed?.outcome === "guest-lost"
+        ? { reason: "guest-lost", detail: verdict.confirmed.detail }
+        : null;
+    default:
+      return null;
+  }
+}

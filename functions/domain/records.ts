@@ -1,0 +1,136 @@
+// What the table holds, as plain values. How they are keyed is in operations/keys.ts; here is what they mean.
+import type { Assignment, CopyDuty, CopyState } from "../../schemas/agent.ts";
+import type { EventKind } from "../../schemas/events.ts";
+import type { HostFacts } from "../../schemas/host.ts";
+import type { CopyRef } from "../../schemas/ids.ts";
+import type {
+  EndReason,
+  MigrationLimits,
+  MigrationMode,
+  MigrationRecord,
+  MigrationTimings,
+  Round,
+} from "../../schemas/migration.ts";
+import type { GuestReport, RunState, VmSpec, WantedRunState } from "../../schemas/vm.ts";
+import type { Verdict } from "./verdict.ts";
+
+export type ClusterRecord = { clusterId: string; hosts: string[]; createdAt: number; createdBy: string };
+
+/** Written at the join, hardly ever after. */
+export type HostIdentity = { hostId: string; publicKey: string; joinedAt: number };
+export type HostFactsRecord = { facts: HostFacts };
+
+/** Written with every agent request that writes. */
+export type Session = {
+  incarnation: string | null;
+  incarnationNumber: number;
+  /** Of the last request that wrote. */
+  counter: number;
+  leaseExpiresAt: number | null;
+};
+
+export type Role = "source" | "destination";
+export const otherRole = (role: Role): Role => (role === "source" ? "destination" : "source");
+
+/** The record of a migration as agents get it, but for the time of signing. */
+export type RecordData = Omit<MigrationRecord, "issuedAt">;
+
+/** A host's one session. `assignmentsRevision` grows with every change of what the host is to do or to know that it
+ *  did not make itself; the record is mirrored here so that a claim is one read. */
+export type Slot = { assignmentsRevision: number; migration: SlotMigration | null };
+export type SlotMigration = {
+  migrationId: string;
+  role: Role;
+  claimed: boolean;
+  assignment: Assignment;
+  record: RecordData;
+};
+
+export type { CopyDuty };
+
+/** What a host's guests last said of themselves, by copy. */
+export type GuestReports = { reports: { [copyId: string]: { vmId: string; report: GuestReport; at: number } } };
+
+export type VmRecord = {
+  vmId: string;
+  spec: VmSpec;
+  wantedRunState: WantedRunState;
+  runState: RunState;
+  stoppedBecause: string | null;
+  owner: CopyRef | null;
+  fencingToken: number;
+  /** The migration that holds this VM. */
+  migrationId: string | null;
+  deleteRequested: boolean;
+  /** A tombstone: the id and the token stay, so that late copies are still told to go. */
+  deleted: boolean;
+  createdAt: number;
+  createdBy: string;
+};
+
+/** How a copy ended, or that it runs, as its host last said. */
+export type Seen = { state: CopyState; because: CopyEnd; detail: string; underToken: number };
+export type CopyEnd =
+  | "ordered"
+  | "powered-off"
+  | "crashed"
+  | "killed"
+  | "host-rebooted"
+  | "never-started"
+  | "migration-over";
+
+export type MigrationState = {
+  id: string;
+  vmId: string;
+  source: CopyRef;
+  destination: CopyRef;
+  mode: MigrationMode;
+  limits: MigrationLimits;
+  ticket: string | null;
+  retryOf: string | null;
+  requestedBy: string;
+  createdAt: number;
+  startedAt: number | null;
+  endedAt: number | null;
+  /** queued: no slot is taken. admitted: it holds slots, or a verdict is being carried out. */
+  stage: "queued" | "admitted" | "ended";
+  openedUnderToken: number;
+  verdict: Verdict;
+  cancelRequested: EndReason | null;
+  /** What each host last reported of its copy. */
+  seen: { [R in Role]: Seen | null };
+  /** Whose slot it still holds. */
+  holds: { [R in Role]: boolean };
+};
+
+/** Written by the source alone, so that progress never conflicts with a verdict. */
+export type Progress = {
+  phase: "setup" | "precopy" | "switchover";
+  rounds: Round[];
+  encrypted: boolean | null;
+  frozenSince: number | null;
+  summary: { timings: MigrationTimings; bytes: number } | null;
+};
+
+/** Written by the destination alone. */
+export type Gap = { guestGapMs: number };
+
+/** In the queue, in the order of ids, which is the order of asking. */
+export type QueueEntry = {
+  migrationId: string;
+  vmId: string;
+  source: string;
+  destination: string;
+  memoryMiB: number;
+};
+
+export type ApiKeyRecord = { keyId: string; scopes: Scope[]; createdAt: number };
+export type Scope = "read" | "migrate" | "administer";
+export type JoinTokenRecord = { clusterId: string; hostId: string; expiresAt: number; usedBy: string | null };
+
+/** An event before it is given its place in the table. */
+export type EventDraft = {
+  kind: EventKind;
+  subject: { kind: "cluster" | "host" | "vm" | "migration" | "key"; id: string };
+  data: { [name: string]: string | number | boolean | null };
+};

@@ -1,0 +1,11 @@
+// Fencing tokens: the restore epoch in the high part, so that a restored table outranks what it forgot.
+const epochSize = 2 ** 32;
+
+export function firstToken(restoreEpoch: number): number {
+  return restoreEpoch * epochSize;
+}
+
+/** The token of the next owner: above the last one, and not below this epoch. */
+export function nextToken(token: number, restoreEpoch: number): number {
+  return Math.max(token, firstToken(restoreEpoch)) + 1;
+}

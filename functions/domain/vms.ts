@@ -1,0 +1,111 @@
+// What happens to a VM's record: start, stop, delete, and how its guest ends. Whoever starts it makes a new copy under
+// a higher token; a guest that ended is never started again unasked.
+import type { CopyRef } from "../../schemas/ids.ts";
+import type { VmDefinition } from "../../schemas/vm.ts";
+import type { CopyDuty, CopyEnd, EventDraft, VmRecord } from "./records.ts";
+import { firstToken, nextToken } from "./tokens.ts";
+
+export function newVm(definition: VmDefinition, by: string, at: number, restoreEpoch: number): VmRecord {
+  return {
+    vmId: definition.vm,
+    spec: definition.spec,
+    wantedRunState: "stopped",
+    runState: "stopped",
+    stoppedBecause: null,
+    owner: null,
+    fencingToken: firstToken(restoreEpoch),
+    migrationId: null,
+    deleteRequested: false,
+    deleted: false,
+    createdAt: at,
+    createdBy: by,
+  };
+}
+
+/** Its guest is no more; there is nothing left to stop. */
+export function hasEnded(vm: VmRecord): boolean {
+  return vm.runState === "stopped" || vm.runState === "guest-lost";
+}
+
+export function startVm(vm: VmRecord, owner: CopyRef, restoreEpoch: number): VmRecord {
+  return {
+    ...vm,
+    wantedRunState: "running",
+    runState: "starting",
+    stoppedBecause: null,
+    owner,
+    fencingToken: nextToken(vm.fencingToken, restoreEpoch),
+  };
+}
+
+/** With a migration in the way the run state stays what it is: the stop follows whoever comes to own the guest. */
+export function stopVm(vm: VmRecord): VmRecord {
+  if (hasEnded(vm)) return vm;
+  return { ...vm, wantedRunState: "stopped", runState: vm.migrationId === null ? "stopping" : vm.runState };
+}
+
+export function deleteVm(vm: VmRecord, restoreEpoch: number): VmRecord {
+  const intended: VmRecord = { ...stopVm(vm), deleteRequested: true };
+  return hasEnded(vm) && vm.migrationId === null ? buryVm(intended, restoreEpoch) : intended;
+}
+
+/** The tombstone's token is above every copy's, so that late ones are told to go. */
+function buryVm(vm: VmRecord, restoreEpoch: number): VmRecord {
+  return { ...vm, deleted: true, owner: null, fencingToken: nextToken(vm.fencingToken, restoreEpoch) };
+}
+
+export type GuestEnd = CopyEnd | "ended" | "guest-lost";
+
+/** The owner's copy is gone. Killed or lost with its host is not the same as ended by itself or as wished. */
+export function endGuest(vm: VmRecord, because: GuestEnd, restoreEpoch: number): VmRecord {
+  const isLost = because === "killed" || because === "host-rebooted" || because === "guest-lost";
+  const ended: VmRecord = {
+    ...vm,
+    wantedRunState: "stopped",
+    runState: isLost ? "guest-lost" : "stopped",
+    stoppedBecause: because,
+  };
+  return vm.deleteRequested && !vm.deleted ? buryVm(ended, restoreEpoch) : ended;
+}
+
+/** What the owner's host says of a copy that is there. */
+export function observeGuest(vm: VmRecord, state: "running" | "paused" | "frozen"): VmRecord {
+  if (hasEnded(vm)) return vm;
+  if (state === "frozen") return { ...vm, runState: "frozen" };
+  return { ...vm, runState: vm.wantedRunState === "stopped" && vm.migrationId === null ? "stopping" : state };
+}
+
+export function isOwner(vm: VmRecord, copy: CopyRef): boolean {
+  return !vm.deleted && vm.owner?.hostId === copy.hostId && vm.owner.copyId === copy.copyId;
+}
+
+/** What the owner's host is to do about its copy. */
+export function dutyOf(vm: VmRecord, copyId: string): CopyDuty {
+  const { vmId, fencingToken, spec, wantedRunState } = vm;
+  return { vmId, copyId, fencingToken, spec, wantedRunState };
+}
+
+/** Every change of a VM's record has its event. */
+export function vmEvents(before: VmRecord | null, after: VmRecord): EventDraft[] {
+  const events: EventDraft[] = [];
+  const say = (kind: EventDraft["kind"], data: EventDraft["data"] = {}) =>
+    events.push({ kind, subject: { kind: "vm", id: after.vmId }, data: { ...data, fencingToken: after.fencingToken } });
+  if (!before) {
+    say("vm-defined", { memoryMiB: after.spec.memoryMiB });
+    return events;
+  }
+  if (after.deleteRequested && !before.deleteRequested) say("vm-delete-requested");
+  if (after.deleted && !before.deleted) say("vm-deleted");
+  if (after.wantedRunState !== before.wantedRunState && !hasEnded(after)) {
+    say(after.wantedRunState === "stopped" ? "vm-stop-requested" : "vm-start-requested", {
+      host: after.owner?.hostId ?? null,
+    });
+  }
+  if (after.owner?.copyId !== before.owner?.copyId || after.owner?.hostId !== before.owner?.hostId) {
+    say("vm-owner-changed", { host: after.owner?.hostId ?? null, copyId: after.owner?.copyId ?? null });
+  }
+  if (after.runState !== before.runState) {
+    say("vm-run-state-changed", { runState: after.runState, because: after.stoppedBecause });
+  }
+  return events;
+}

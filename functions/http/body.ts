@@ -1,0 +1,69 @@
+// Bodies: JSON of at most 256 KiB, checked against the schema of the route.
+import type { Context } from "hono";
+import type { z } from "zod";
+import type { Problem } from "../../schemas/problems.ts";
+import type { Env } from "./app.ts";
+
+export const bodyBytesLimit = 256 * 1024;
+
+/** The body's text, cut off as soon as it is longer than it may be. */
+export async function readText(c: Context<Env>): Promise<string | Problem> {
+  const tooLarge: Problem = { code: "body-too-large", detail: `The body may have ${bodyBytesLimit} bytes at most.` };
+  if (Number(c.req.header("content-length") ?? 0) > bodyBytesLimit) return tooLarge;
+  const stream = c.req.raw.body;
+  if (!stream) return "";
+  const reader = stream.getReader();
+  const parts: Uint8Array[] = [];
+  let length = 0;
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    length += value.byteLength;
+    if (length > bodyBytesLimit) {
+      await reader.cancel();
+      return tooLarge;
+    }
+    parts.push(value);
+  }
+  const bytes = new Uint8Array(length);
+  let offset = 0;
+  for (const part of parts) {
+    bytes.set(part, offset);
+    offset += part.byteLength;
+  }
+  return new TextDecoder().decode(bytes);
+}
+
+/** An empty body counts as `{}`. */
+export function parseBody<T>(c: Context<Env>, text: string, schema: z.ZodType<T>): { value: T } | { problem: Problem } {
+  const type = c.req.header("content-type") ?? "";
+  if (text !== "" && !/^application\/json\s*(;.*)?$/i.test(type)) {
+    const detail = 'Send the body as JSON, with "Content-Type: application/json".';
+    return { problem: { code: "unsupported-media-type", detail } };
+  }
+  let json: unknown;
+  try {
+    json = text === "" ? {} : JSON.parse(text);
+  } catch {
+    return { problem: { code: "malformed-json", detail: "The body is not JSON; see where it breaks off." } };
+  }
+  return check(json, schema);
+}
+
+/** @returns the value as the schema has it, or every fault with its place and bounds */
+export function check<T>(input: unknown, schema: z.ZodType<T>): { value: T } | { problem: Problem } {
+  const parsed = schema.safeParse(input);
+  if (parsed.success) return { value: parsed.data };
+  const errors = parsed.error.issues.flatMap((issue) =>
+    issue.code === "unrecognized_keys"
+      ? issue.keys.map((key) => ({ pointer: pointerOf([...issue.path, key]), detail: "there is no such field" }))
+      : [{ pointer: pointerOf(issue.path), detail: issue.message }],
+  );
+  const detail = errors.map((error) => `${error.pointer || "the body"}: ${error.detail}`).join("; ");
+  return { problem: { code: "invalid-request", detail, errors } };
+}
+
+/** RFC 6901 */
+function pointerOf(path: readonly PropertyKey[]): string {
+  return path.map((part) => `/${String(part).replaceAll("~", "~0").replaceAll("/", "~1")}`).join("");
+}

@@ -1,0 +1,65 @@
+// Routes for operators: the key is checked first, then the address, then the body; only then the operation is called.
+import { z } from "zod";
+import type { Problem } from "../../schemas/problems.ts";
+import type { Scope } from "../domain/records.ts";
+import { authoriseKey } from "../operations/api-keys.ts";
+import type { Operator, Outcome } from "../operations/operate.ts";
+import type { Ports } from "../ports/ports.ts";
+import type { App } from "./app.ts";
+import { check, parseBody, readText } from "./body.ts";
+import { checkParams, type Params } from "./params.ts";
+import { isProblem, problemResponse } from "./problems.ts";
+
+export type Route = (app: App, ports: Ports) => void;
+
+export function operatorWrite<B>(route: {
+  method: "post" | "delete";
+  path: string;
+  scope: Scope;
+  body: z.ZodType<B>;
+  run: (ports: Ports, operator: Operator, params: Params, body: B) => Promise<Outcome>;
+}): Route {
+  return (app, ports) => {
+    app.on(route.method.toUpperCase(), route.path, async (c) => {
+      const key = await authoriseKey(ports, c.req.header("authorization"), route.scope);
+      if (key.kind === "refuse") return problemResponse(c, key.problem);
+      const params = checkParams(c.req.param());
+      if (isProblem(params)) return problemResponse(c, params);
+      const text = await readText(c);
+      if (typeof text !== "string") return problemResponse(c, text);
+      const body = parseBody(c, text, route.body);
+      if ("problem" in body) return problemResponse(c, body.problem);
+      const idempotencyKey = c.req.header("idempotency-key") ?? null;
+      if (idempotencyKey !== null && !/^[\x20-\x7e]{1,200}$/.test(idempotencyKey)) {
+        const detail = "Idempotency-Key: 1 to 200 printable ASCII characters.";
+        return problemResponse(c, { code: "invalid-request", detail, errors: [{ pointer: "", detail }] });
+      }
+      const fingerprint = `${c.req.method} ${new URL(c.req.url).pathname} ${JSON.stringify(body.value)}`;
+      const operator: Operator = { keyId: key.keyId, idempotencyKey, fingerprint };
+      const outcome = await route.run(ports, operator, params, body.value);
+      if (outcome.kind === "refuse") return problemResponse(c, outcome.problem);
+      if (outcome.answer.location) c.header("location", outcome.answer.location);
+      return c.json(outcome.answer.body, outcome.answer.status);
+    });
+  };
+}
+
+export function operatorRead<Q = object>(route: {
+  path: string;
+  query?: z.ZodType<Q>;
+  run: (ports: Ports, params: Params, query: Q, signal: AbortSignal) => Promise<object | Problem>;
+}): Route {
+  const schema = route.query ?? (z.strictObject({}) as unknown as z.ZodType<Q>);
+  return (app, ports) => {
+    app.get(route.path, async (c) => {
+      const key = await authoriseKey(ports, c.req.header("authorization"), "read");
+      if (key.kind === "refuse") return problemResponse(c, key.problem);
+      const params = checkParams(c.req.param());
+      if (isProblem(params)) return problemResponse(c, params);
+      const query = check(c.req.query(), schema);
+      if ("problem" in query) return problemResponse(c, query.problem);
+      const answer = await route.run(ports, params, query.value, c.req.raw.signal);
+      return isProblem(answer) ? problemResponse(c, answer) : c.json(answer);
+    });
+  };
+}

@@ -1,0 +1,30 @@
+// Names in addresses are checked before anything is looked up under them.
+import type { z } from "zod";
+import { ClusterId, HostId, MigrationId, VmId } from "../../schemas/ids.ts";
+import type { Problem, ProblemCode } from "../../schemas/problems.ts";
+
+export type Params = { cluster: string; host: string; vm: string; migration: string };
+
+const rules: { [P in keyof Params]: { schema: z.ZodType<string>; unknown: ProblemCode } } = {
+  cluster: { schema: ClusterId, unknown: "cluster-unknown" },
+  host: { schema: HostId, unknown: "host-unknown" },
+  vm: { schema: VmId, unknown: "vm-unknown" },
+  migration: { schema: MigrationId, unknown: "migration-unknown" },
+};
+
+/** The parameters of the address; those it does not have are empty. */
+export function checkParams(found: { [name: string]: string }): Params | Problem {
+  const params: Params = { cluster: "", host: "", vm: "", migration: "" };
+  for (const name of Object.keys(rules) as (keyof Params)[]) {
+    const value = found[name];
+    if (value === undefined) continue;
+    if (!rules[name].schema.safeParse(value).success) {
+      return {
+        code: rules[name].unknown,
+        detail: `There is no ${name} of that name: it is not even one that could be.`,
+      };
+    }
+    params[name] = value;
+  }
+  return params;
+}

@@ -1,0 +1,137 @@
+// Housekeeping that every request does as it passes by: migrations that wait for hosts begin as soon as these are
+// free, and those that wait in vain end. No decision waits for a timer, though one exists as the last net.
+import { admit, chooseAdmissible, isVain } from "../domain/admission.ts";
+import { decideMotion, migrationEvents } from "../domain/motion.ts";
+import type { MigrationState, QueueEntry, Slot, VmRecord } from "../domain/records.ts";
+import { isAlive } from "../domain/session.ts";
+import type { Ports } from "../ports/ports.ts";
+import { ringAll } from "./agent-call.ts";
+import { listClusterIds } from "./clusters.ts";
+import { Batch, type Place, type Stored } from "./items.ts";
+import { keys } from "./keys.ts";
+import { bothEnds, motionOf, putMotion, readMotion } from "./moving.ts";
+import { type HostPlaces, readHosts, readOne, readQueue } from "./read.ts";
+import { retryConflicts } from "./retry.ts";
+
+/** Admits every queued migration whose hosts are free, in the order of asking. @returns how many it admitted */
+export async function admitNext(ports: Ports, clusterId: string): Promise<number> {
+  const queue = (await readQueue(ports, clusterId)).map((entry) => entry.value);
+  if (queue.length === 0) return 0;
+  const named = [...new Set(queue.flatMap(({ source, destination }) => [source, destination]))];
+  const hosts = await readHosts(ports, clusterId, named);
+  const now = ports.clock.nowMs();
+  const free = new Set(hosts.filter((host) => isFree(host, now)).map((host) => host.hostId));
+  let admitted = 0;
+  for (const entry of chooseAdmissible(queue, (hostId) => free.has(hostId))) {
+    if ((await admitQueued(ports, clusterId, entry.migrationId)) === "admitted") admitted++;
+  }
+  return admitted;
+}
+
+export function isFree({ slot, session }: HostPlaces, nowMs: number): boolean {
+  return slot.value.migration === null && isAlive(session.value, nowMs);
+}
+
+type Admission = "admitted" | "ended" | "waits" | "gone";
+
+/** Begins one queued migration if its hosts are free now, or ends it if its guest runs no more. */
+export async function admitQueued(ports: Ports, clusterId: string, migrationId: string): Promise<Admission> {
+  const retried = await retryConflicts<{ admission: Admission; migration?: MigrationState }>(ports, async () => {
+    const at = ports.clock.nowMs();
+    const [marker, migration] = await Promise.all([
+      readOne<QueueEntry>(ports, keys.queued(clusterId, migrationId)),
+      readOne<MigrationState>(ports, keys.migration(clusterId, migrationId)),
+    ]);
+    const places = await readMotion(ports, clusterId, migration);
+    if (!marker.value || places?.migration.value.stage !== "queued")
+      return { kind: "done", result: { admission: "gone" } };
+    const batch = new Batch({ clusterId, by: "control-plane", at });
+    batch.remove(marker);
+    const motion = motionOf(places);
+    if (isVain(motion.migration, motion.vm)) {
+      const context = { clusterId, at, restoreEpoch: ports.settings.restoreEpoch, actor: null };
+      const ended = decideMotion(motion, vainly(motion.vm), context);
+      if (ended.kind !== "move") throw new Error(`ending queued migration ${migrationId}: ${JSON.stringify(ended)}`);
+      putMotion(batch, places, ended.motion);
+      return { kind: "commit", changes: batch.changes, result: { admission: "ended" } };
+    }
+    const ends = await readHosts(ports, clusterId, [
+      motion.migration.source.hostId,
+      motion.migration.destination.hostId,
+    ]);
+    if (!putAdmission(batch, clusterId, ports, { migration: places.migration, vm: places.vm, ends, at })) {
+      return { kind: "done", result: { admission: "waits" } };
+    }
+    return { kind: "commit", changes: batch.changes, result: { admission: "admitted", migration: motion.migration } };
+  });
+  if (retried.kind === "busy") return "waits"; // Whoever comes by next tries again.
+  const { admission, migration } = retried.result;
+  if (migration) await ringAll(ports, bothEnds(clusterId, migration));
+  return admission;
+}
+
+function vainly(vm: VmRecord) {
+  const isWish = vm.wantedRunState !== "running" && vm.stoppedBecause === null;
+  const detail = `the guest was not running any more (${vm.stoppedBecause ?? vm.runState}) when its hosts were free`;
+  return {
+    kind: "control-plane-aborts",
+    sourceHasClaimed: false,
+    reason: isWish || vm.stoppedBecause === "ordered" ? "vm-stopped" : "guest-ended",
+    detail,
+  } as const;
+}
+
+/** Adds to the batch what opens the migration, if both ends are free. @returns the migration as opened, or null */
+export function putAdmission(
+  batch: Batch,
+  clusterId: string,
+  ports: Ports,
+  facts: {
+    migration: Place<MigrationState> & { value: MigrationState | null };
+    vm: Stored<VmRecord>;
+    ends: HostPlaces[];
+    at: number;
+  },
+  /** The migration where it is not in the table yet. */
+  fresh?: MigrationState,
+): MigrationState | null {
+  const [source, destination] = facts.ends;
+  const migration = fresh ?? facts.migration.value;
+  if (!source || !destination || !migration) return null;
+  if (!isFree(source, facts.at) || !isFree(destination, facts.at)) return null;
+  const end = (host: HostPlaces) => ({
+    identity: host.identity.value,
+    slot: host.slot.value,
+    migrationAddress: host.facts.value.facts.migrationAddress,
+  });
+  const opened = admit(
+    migration,
+    facts.vm.value,
+    { source: end(source), destination: end(destination) },
+    {
+      clusterId,
+      at: facts.at,
+      assignmentMs: ports.settings.assignmentMs,
+    },
+  );
+  const revision = batch.put<MigrationState>(facts.migration, opened.migration);
+  batch.put<Slot>(source.slot, opened.slots.source);
+  batch.put<Slot>(destination.slot, opened.slots.destination);
+  batch.check(facts.vm);
+  batch.events(migrationEvents(migration, opened.migration), { migration: revision });
+  return opened.migration;
+}
+
+/** The last net: what any request would have done in passing. */
+export async function tidy(ports: Ports, clusterId: string): Promise<void> {
+  for (const entry of await readQueue(ports, clusterId)) {
+    const vm = await readOne<VmRecord>(ports, keys.vm(clusterId, entry.value.vmId));
+    const isRunning = vm.value?.runState === "running" && vm.value.wantedRunState === "running";
+    if (!isRunning) await admitQueued(ports, clusterId, entry.value.migrationId);
+  }
+  await admitNext(ports, clusterId);
+}
+
+export async function tidyAll(ports: Ports): Promise<void> {
+  for (const clusterId of await listClusterIds(ports)) await tidy(ports, clusterId);
+}

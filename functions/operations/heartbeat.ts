@@ -1,0 +1,66 @@
+// A heartbeat renews the host's lease and tells whether there is something new to do, which makes lost rings harmless.
+import type { HeartbeatAnswer, HeartbeatRequest } from "../../schemas/agent.ts";
+import type { Problem } from "../../schemas/problems.ts";
+import type { GuestReports, HostFactsRecord } from "../domain/records.ts";
+import { afterHeartbeat, isAlive } from "../domain/session.ts";
+import type { Ports } from "../ports/ports.ts";
+import { admitNext } from "./admit-next.ts";
+import { type AgentCall, type AgentOutcome, answerAgent, batchOf } from "./agent-call.ts";
+import { keys } from "./keys.ts";
+
+export function heartbeat(
+  ports: Ports,
+  call: AgentCall,
+  request: HeartbeatRequest | Problem,
+): Promise<AgentOutcome<HeartbeatAnswer>> {
+  const invalid = "code" in request ? request : null;
+  const { facts, guests } = "code" in request ? { facts: undefined, guests: [] } : request;
+  const factsKey = keys.facts(call.clusterId, call.hostId);
+  const guestsKey = keys.guests(call.clusterId, call.hostId);
+  return answerAgent<HeartbeatAnswer>(ports, call, {
+    manner: "heartbeat",
+    invalid,
+    read: { keys: [...(facts ? [factsKey] : []), ...(guests.length > 0 ? [guestsKey] : [])] },
+    decide(found, session) {
+      const batch = batchOf(found);
+      const subject = { kind: "host", id: call.hostId } as const;
+      const { settings } = ports;
+      const next = afterHeartbeat(session, call, found.now + settings.leaseMs);
+      const incarnation = found.at<{ number: number; at: number }>(
+        keys.incarnation(call.clusterId, call.hostId, call.incarnation),
+      );
+      if (incarnation.value === null) {
+        batch.put(incarnation, { number: next.incarnationNumber, at: found.now });
+        const data = { incarnation: call.incarnation, number: next.incarnationNumber };
+        batch.event({ kind: "host-incarnated", subject, data }, found.session.revision + 1);
+      }
+      if (facts) {
+        const place = found.at<HostFactsRecord>(factsKey);
+        const revision = batch.put(place, { facts });
+        if (revision !== place.revision) batch.event({ kind: "host-facts-changed", subject, data: {} }, revision);
+      }
+      if (guests.length > 0) {
+        const reports: GuestReports["reports"] = {};
+        for (const { vm, copyId, report } of guests) reports[copyId] = { vmId: vm, report, at: found.now };
+        batch.put<GuestReports>(found.at(guestsKey), { reports });
+      }
+      const wasAlive = isAlive(session, found.now);
+      return {
+        kind: "accept",
+        batch,
+        session: next,
+        answer: async () => ({
+          incarnationNumber: next.incarnationNumber,
+          leaseMs: settings.leaseMs,
+          heartbeatMs: settings.heartbeatMs,
+          busyHeartbeatMs: settings.busyHeartbeatMs,
+          assignmentsRevision: found.slot.value?.assignmentsRevision ?? 0,
+        }),
+        // Migrations may have waited for this host.
+        afterwards: async () => {
+          if (!wasAlive) await admitNext(ports, call.clusterId);
+        },
+      };
+    },
+  });
+}

@@ -1,0 +1,56 @@
+// Where things are in the table. What changes at different paces lives in different items, so that no heartbeat
+// conflicts with a migration; what one request needs is reached by keys that the request itself names.
+import type { Key } from "../ports/table.ts";
+
+export const clusterPartition = (clusterId: string): string => `c/${clusterId}`;
+export const hostPartition = (clusterId: string, hostId: string): string => `c/${clusterId}/h/${hostId}`;
+export const vmsPartition = (clusterId: string): string => `c/${clusterId}/vms`;
+export const migrationsPartition = (clusterId: string): string => `c/${clusterId}/migrations`;
+export const queuePartition = (clusterId: string): string => `c/${clusterId}/queue`;
+/** Every event, until it has a sequence number: this partition is the index of those that lack one. */
+export const pendingEventsPartition = (clusterId: string): string => `c/${clusterId}/events/pending`;
+export const clustersPartition = "clusters";
+export const copyPrefix = "copy/";
+
+const ofHost =
+  (sort: string) =>
+  (clusterId: string, hostId: string): Key => ({ partition: hostPartition(clusterId, hostId), sort });
+
+export const keys = {
+  cluster: (clusterId: string): Key => ({ partition: clusterPartition(clusterId), sort: "cluster" }),
+  clusterName: (clusterId: string): Key => ({ partition: clustersPartition, sort: clusterId }),
+  identity: ofHost("identity"),
+  facts: ofHost("facts"),
+  session: ofHost("session"),
+  slot: ofHost("slot"),
+  guests: ofHost("guests"),
+  copy: (clusterId: string, hostId: string, copyId: string): Key => ({
+    partition: hostPartition(clusterId, hostId),
+    sort: `${copyPrefix}${copyId}`,
+  }),
+  /** Every life of a host that was ever heard of, so that an older one is known when it speaks again. */
+  incarnation: (clusterId: string, hostId: string, incarnation: string): Key => ({
+    partition: `c/${clusterId}/incarnations`,
+    sort: `${hostId}/${incarnation}`,
+  }),
+  vm: (clusterId: string, vmId: string): Key => ({ partition: vmsPartition(clusterId), sort: vmId }),
+  migration: (clusterId: string, id: string): Key => ({ partition: migrationsPartition(clusterId), sort: id }),
+  progress: (clusterId: string, id: string): Key => ({ partition: `c/${clusterId}/progress`, sort: id }),
+  gap: (clusterId: string, id: string): Key => ({ partition: `c/${clusterId}/gaps`, sort: id }),
+  queued: (clusterId: string, id: string): Key => ({ partition: queuePartition(clusterId), sort: id }),
+  apiKey: (hash: string): Key => ({ partition: "keys", sort: hash }),
+  joinToken: (hash: string): Key => ({ partition: "join", sort: hash }),
+  operation: (keyId: string, hash: string): Key => ({ partition: `idempotency/${keyId}`, sort: hash }),
+} as const;
+
+export function eventKey(
+  clusterId: string,
+  subject: { kind: string; id: string },
+  revision: number,
+  kind: string,
+): Key {
+  const order = String(revision).padStart(12, "0");
+  return { partition: pendingEventsPartition(clusterId), sort: `${subject.kind}/${subject.id}/${order}/${kind}` };
+}
+
+export const sameKey = (one: Key, other: Key): boolean => one.partition === other.partition && one.sort === other.sort;

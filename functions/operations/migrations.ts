@@ -1,0 +1,191 @@
+// Migrations as operators ask for them, watch them and cancel them.
+import type { Migration, MigrationRequest } from "../../schemas/migration.ts";
+import type { Problem } from "../../schemas/problems.ts";
+import { newMigration } from "../domain/migrations.ts";
+import { decideMotion, requestCancel } from "../domain/motion.ts";
+import { findObstacles, nameObstacles } from "../domain/obstacles.ts";
+import type { MigrationState, QueueEntry, VmRecord } from "../domain/records.ts";
+import { isSame } from "../domain/same.ts";
+import type { Ports } from "../ports/ports.ts";
+import { admitNext, putAdmission } from "./admit-next.ts";
+import { type Place, readItem, type Stored } from "./items.ts";
+import { keys, migrationsPartition } from "./keys.ts";
+import { bothEnds, hasFreedSlot, hasSourceClaimed, motionOf, putMotion, readMotion } from "./moving.ts";
+import { type Answer, type Operator, type Outcome, operate } from "./operate.ts";
+import {
+  clusterUnknown,
+  migrationUnknown,
+  readCluster,
+  readHosts,
+  readOne,
+  readPlaces,
+  readStanding,
+  showMigrations,
+} from "./read.ts";
+import { viewMigration } from "./views.ts";
+
+const refuse = (problem: Problem): { kind: "refuse"; problem: Problem } => ({ kind: "refuse", problem });
+
+/** Takes the VM, and both hosts' slots too if they are free: then it opens in the same commit. Else it is queued. */
+export function requestMigration(
+  ports: Ports,
+  operator: Operator,
+  clusterId: string,
+  request: MigrationRequest,
+): Promise<Outcome> {
+  const id = `mig_${ports.newId()}`;
+  const copyId = `copy_${ports.newId()}`;
+  return operate(ports, operator, clusterId, async (batch, at) => {
+    const [cluster, vm, earlier] = await readPlaces<unknown>(ports, [
+      keys.cluster(clusterId),
+      keys.vm(clusterId, request.vm),
+      ...(request.retryOf ? [keys.migration(clusterId, request.retryOf)] : []),
+    ]);
+    if (!cluster?.value) return refuse(clusterUnknown(clusterId));
+    if (request.retryOf && !earlier?.value) return refuse(retryUnknown(request.retryOf));
+    const vmPlace = vm as Place<VmRecord>;
+    const destination =
+      request.destination === "auto" ? null : await readStanding(ports, clusterId, request.destination);
+    const obstacle = nameObstacles(findObstacles(request, vmPlace.value, destination, at));
+    if (obstacle) return refuse(obstacle);
+    if (!vmPlace.value?.owner || request.destination === "auto") throw new Error("an obstacle was overlooked");
+
+    const { owner } = vmPlace.value;
+    const by = operator.keyId;
+    const migration = newMigration({
+      id,
+      copyId,
+      request,
+      destination: request.destination,
+      vm: vmPlace.value,
+      owner,
+      by,
+      at,
+    });
+    const ends = await readHosts(ports, clusterId, [owner.hostId, request.destination]);
+    const place: Place<MigrationState> = { key: keys.migration(clusterId, id), revision: 0, value: null };
+    const opened = putAdmission(batch, clusterId, ports, { migration: place, vm: vmPlace, ends, at }, migration);
+    if (!opened) {
+      batch.put(place, migration);
+      const entry: QueueEntry = {
+        migrationId: id,
+        vmId: request.vm,
+        source: owner.hostId,
+        destination: request.destination,
+        memoryMiB: vmPlace.value.spec.memoryMiB,
+      };
+      batch.put<QueueEntry>({ key: keys.queued(clusterId, id), revision: 0, value: null }, entry);
+      batch.event({ kind: "migration-queued", subject: { kind: "migration", id }, data: { vm: request.vm } }, 1);
+    }
+    const data = { vm: request.vm, source: owner.hostId, destination: request.destination };
+    batch.event({ kind: "migration-requested", subject: { kind: "migration", id }, data }, 1);
+    batch.put(vmPlace, { ...vmPlace.value, migrationId: id });
+    return {
+      kind: "accept",
+      batch,
+      rings: opened ? bothEnds(clusterId, opened) : [],
+      answer: answerOf(clusterId, viewMigration(opened ?? migration, { progress: null, gap: null, revision: 1 })),
+      // A slot may have come free between reading and writing.
+      afterwards: async () =>
+        !opened && (await admitNext(ports, clusterId)) > 0 ? freshAnswer(ports, clusterId, id) : null,
+    };
+  });
+}
+
+function retryUnknown(id: string): Problem {
+  return { ...migrationUnknown(id), errors: [{ pointer: "/retryOf", detail: "name a migration of this cluster" }] };
+}
+
+export const migrationPath = (clusterId: string, id: string): string => `/v1/clusters/${clusterId}/migrations/${id}`;
+
+function answerOf(clusterId: string, migration: Migration): Answer {
+  return { status: 202, body: { ...migration }, location: migrationPath(clusterId, migration.id) };
+}
+
+async function freshAnswer(ports: Ports, clusterId: string, id: string): Promise<Answer | null> {
+  const migration = await getMigration(ports, clusterId, id);
+  return "code" in migration ? null : answerOf(clusterId, migration);
+}
+
+export async function getMigration(ports: Ports, clusterId: string, id: string): Promise<Migration | Problem> {
+  const [cluster, place] = await readPlaces<unknown>(ports, [keys.cluster(clusterId), keys.migration(clusterId, id)]);
+  if (!cluster?.value) return clusterUnknown(clusterId);
+  if (!place?.value) return migrationUnknown(id);
+  const [migration] = await showMigrations(ports, clusterId, [place as Stored<MigrationState>]);
+  return migration ?? migrationUnknown(id);
+}
+
+/** Newest first. @param cursor the id that the page before ended with */
+export async function listMigrations(
+  ports: Ports,
+  clusterId: string,
+  page: { limit: number; cursor: string | null },
+): Promise<{ items: Migration[]; nextCursor: string | null } | Problem> {
+  if (!(await readCluster(ports, clusterId)).value) return clusterUnknown(clusterId);
+  const { items, next } = await ports.table.query({
+    partition: migrationsPartition(clusterId),
+    order: "descending",
+    limit: page.limit,
+    ...(page.cursor === null ? {} : { after: page.cursor }),
+  });
+  const migrations = items.map((item) => readItem<MigrationState>(item));
+  return { items: await showMigrations(ports, clusterId, migrations), nextCursor: next };
+}
+
+/** Ends what has not begun, asks the agents to end what has, and says so when it is too late. */
+export function cancelMigration(ports: Ports, operator: Operator, clusterId: string, id: string): Promise<Outcome> {
+  return operate(ports, operator, clusterId, async (batch, at) => {
+    if (!(await readCluster(ports, clusterId)).value) return refuse(clusterUnknown(clusterId));
+    const places = await readMotion(
+      ports,
+      clusterId,
+      await readOne<MigrationState>(ports, keys.migration(clusterId, id)),
+    );
+    if (!places) return refuse(migrationUnknown(id));
+    const tooLate = cancelTooLate(places.migration.value);
+    if (tooLate) return refuse(tooLate);
+    const context = { clusterId, at, restoreEpoch: ports.settings.restoreEpoch, actor: null };
+    const motion = motionOf(places);
+    const reason = "cancelled-by-user";
+    const detail = "cancelled before its source had begun";
+    const ended = decideMotion(
+      motion,
+      { kind: "control-plane-aborts", sourceHasClaimed: hasSourceClaimed(motion), reason, detail },
+      context,
+    );
+    const after = ended.kind === "move" ? ended.motion : requestCancel(motion, reason, context);
+    if (motion.migration.stage === "queued" && after.migration.stage === "ended") {
+      batch.remove(await readOne<QueueEntry>(ports, keys.queued(clusterId, id)));
+    }
+    putMotion(batch, places, after);
+    const isChanged = !isSame(after.migration, motion.migration);
+    const place = {
+      ...places.migration,
+      revision: places.migration.revision + (isChanged ? 1 : 0),
+      value: after.migration,
+    };
+    const [shown] = await showMigrations(ports, clusterId, [place]);
+    if (!shown) throw new Error(`showing migration ${id}`);
+    return {
+      kind: "accept",
+      batch,
+      rings: bothEnds(clusterId, after.migration),
+      answer: answerOf(clusterId, shown),
+      afterwards: async () => {
+        if (hasFreedSlot(motion.migration, after.migration)) await admitNext(ports, clusterId);
+        return null;
+      },
+    };
+  });
+}
+
+function cancelTooLate({ id, stage, verdict }: MigrationState): Problem | null {
+  if (stage === "ended" || verdict.kind === "aborted" || verdict.kind === "returned" || verdict.kind === "forced") {
+    return { code: "migration-over", detail: `Migration ${id} is over (${verdict.kind}); there is nothing to cancel.` };
+  }
+  if (verdict.kind === "committed") {
+    const detail = `The destination owns the guest since it committed migration ${id}; migrate it back instead.`;
+    return { code: "too-late-committed", detail };
+  }
+  return null;
+}

@@ -1,0 +1,76 @@
+// A migration in motion, read and written as one: its record, its VM, both hosts' slots.
+import { type Motion, motionEvents } from "../domain/motion.ts";
+import type { EventDraft, MigrationState, Role, Slot, VmRecord } from "../domain/records.ts";
+import type { HostAddress } from "../ports/doorbell.ts";
+import type { Ports } from "../ports/ports.ts";
+import type { Batch, Place, Stored } from "./items.ts";
+import { keys } from "./keys.ts";
+import { readPlaces } from "./read.ts";
+
+export type MotionPlaces = {
+  migration: Stored<MigrationState>;
+  vm: Stored<VmRecord>;
+  slots: { [R in Role]: Stored<Slot> | null };
+};
+
+export const roles = ["source", "destination"] as const;
+
+export function motionOf(places: MotionPlaces): Motion {
+  return {
+    migration: places.migration.value,
+    vm: places.vm.value,
+    slots: { source: places.slots.source?.value ?? null, destination: places.slots.destination?.value ?? null },
+  };
+}
+
+/** Puts what changed, and an event for every change. */
+export function putMotion(batch: Batch, places: MotionPlaces, after: Motion): void {
+  const drafts = motionEvents(motionOf(places), after);
+  const migrationRevision = batch.put(places.migration, after.migration);
+  const vmRevision = batch.put(places.vm, after.vm);
+  const slotRevisions: { [hostId: string]: number } = {};
+  for (const role of roles) {
+    const place = places.slots[role];
+    const slot = after.slots[role];
+    if (place && slot) slotRevisions[after.migration[role].hostId] = batch.put(place, slot);
+  }
+  for (const draft of drafts) batch.event(draft, revisionOf(draft, migrationRevision, vmRevision, slotRevisions));
+}
+
+function revisionOf(draft: EventDraft, migration: number, vm: number, slots: { [hostId: string]: number }): number {
+  if (draft.subject.kind === "vm") return vm;
+  return draft.subject.kind === "host" ? (slots[draft.subject.id] ?? 1) : migration;
+}
+
+/** Everything about a migration, and its VM's; null when there is no such migration. */
+export async function readMotion(
+  ports: Ports,
+  clusterId: string,
+  migration: Place<MigrationState>,
+): Promise<MotionPlaces | null> {
+  if (!migration.value) return null;
+  const { vmId, source, destination } = migration.value;
+  const [vm, sourceSlot, destinationSlot] = (await readPlaces<unknown>(ports, [
+    keys.vm(clusterId, vmId),
+    keys.slot(clusterId, source.hostId),
+    keys.slot(clusterId, destination.hostId),
+  ])) as [Place<VmRecord>, Place<Slot>, Place<Slot>];
+  if (!vm.value || !sourceSlot.value || !destinationSlot.value) {
+    throw new Error(`migration ${migration.value.id} names a VM or a host that is not there`);
+  }
+  return { migration, vm, slots: { source: sourceSlot, destination: destinationSlot } };
+}
+
+export function bothEnds(clusterId: string, migration: MigrationState): HostAddress[] {
+  return roles.map((role) => ({ clusterId, hostId: migration[role].hostId }));
+}
+
+/** The source has begun, as far as its slot knows. */
+export function hasSourceClaimed({ migration, slots }: Motion): boolean {
+  const held = slots.source?.migration;
+  return migration.stage === "admitted" && held?.migrationId === migration.id && held.claimed;
+}
+
+export function hasFreedSlot(before: MigrationState, after: MigrationState): boolean {
+  return roles.some((role) => before.holds[role] && !after.holds[role]);
+}

@@ -1,0 +1,59 @@
+// Read, decide, commit; and when others were quicker, all of it again. A commit whose outcome nobody knows is settled
+// by reading again: the decision then finds its own effect, or makes it.
+import type { Problem } from "../../schemas/problems.ts";
+import type { Ports } from "../ports/ports.ts";
+import { type Change, type CommitOutcome, OutcomeUnknown, TableThrottled } from "../ports/table.ts";
+
+const attempts = 12;
+const longestPauseMs = 250;
+
+export type Attempt<T> =
+  /** Decided, and this is to be committed. */
+  | { kind: "commit"; changes: Change[]; result: T }
+  /** Decided, and there is nothing to write. */
+  | { kind: "done"; result: T };
+
+export type Retried<T> = { kind: "done"; result: T; committed: boolean } | { kind: "busy"; problem: Problem };
+
+/** @param attempt reads and decides. `unsure`: an earlier commit of this very request may have happened */
+export async function retryConflicts<T>(
+  ports: Ports,
+  attempt: (state: { unsure: boolean }) => Promise<Attempt<T>>,
+): Promise<Retried<T>> {
+  let unsure = false;
+  for (let number = 0; number < attempts; number++) {
+    if (number > 0) await pause(ports, number);
+    try {
+      const decided = await attempt({ unsure });
+      if (decided.kind === "done") return { kind: "done", result: decided.result, committed: false };
+      const outcome = await commit(ports, decided.changes);
+      if (outcome === "unknown") unsure = true;
+      else if (outcome.kind === "committed") return { kind: "done", result: decided.result, committed: true };
+    } catch (error) {
+      if (!(error instanceof TableThrottled)) throw error;
+    }
+  }
+  return { kind: "busy", problem: busy(unsure) };
+}
+
+async function commit(ports: Ports, changes: Change[]): Promise<CommitOutcome | "unknown"> {
+  try {
+    return await ports.table.commit(changes);
+  } catch (error) {
+    if (error instanceof OutcomeUnknown) return "unknown";
+    throw error;
+  }
+}
+
+function busy(unsure: boolean): Problem {
+  const effect = unsure ? "Whether it took effect is not known" : "Nothing was changed";
+  return { code: "table-busy", detail: `${effect}; send the same request again in a second.` };
+}
+
+/** Full jitter, so that those who met do not meet again. */
+async function pause(ports: Ports, number: number): Promise<void> {
+  const [random = 0] = ports.randomBytes(1);
+  const milliseconds = Math.floor((Math.min(longestPauseMs, 2 ** number) * random) / 256);
+  if (ports.clock.sleep) await ports.clock.sleep(milliseconds);
+  else await new Promise((resolve) => setTimeout(resolve, milliseconds));
+}

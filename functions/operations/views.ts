@@ -1,0 +1,137 @@
+// What the API shows. Times become RFC 3339 here and nowhere else; alarms are worked out as they are read.
+import type { Host } from "../../schemas/host.ts";
+import type { Migration } from "../../schemas/migration.ts";
+import type { GuestReport, Vm } from "../../schemas/vm.ts";
+import { isConfirmed, phaseOf, reasonOf } from "../domain/migrations.ts";
+import type {
+  Gap,
+  HostFactsRecord,
+  MigrationState,
+  Progress,
+  Role,
+  Session,
+  Slot,
+  VmRecord,
+} from "../domain/records.ts";
+import { isAlive } from "../domain/session.ts";
+
+export const instantText = (atMs: number): string => new Date(atMs).toISOString();
+
+export function viewHost(
+  clusterId: string,
+  hostId: string,
+  host: { facts: HostFactsRecord; session: Session; slot: Slot; revision: number },
+  nowMs: number,
+): Host {
+  const { session } = host;
+  return {
+    host: hostId,
+    cluster: clusterId,
+    facts: host.facts.facts,
+    incarnation: session.incarnation,
+    incarnationNumber: session.incarnationNumber,
+    alive: isAlive(session, nowMs),
+    leaseExpiresAt: session.leaseExpiresAt === null ? null : instantText(session.leaseExpiresAt),
+    migration: host.slot.migration?.migrationId ?? null,
+    revision: host.revision,
+  };
+}
+
+/** What a VM in motion shows beside its own record. */
+export type InMotion = {
+  migration: MigrationState;
+  progress: Progress | null;
+  sessions: { [R in Role]: Session | null };
+};
+
+export function viewVm(
+  vm: VmRecord,
+  revision: number,
+  beside: { guest: GuestReport | null; motion: InMotion | null },
+  nowMs: number,
+): Vm {
+  const motion = beside.motion?.migration.id === vm.migrationId ? beside.motion : null;
+  const frozenSince = motion && !isConfirmed(motion.migration) ? (motion.progress?.frozenSince ?? null) : null;
+  const hasEnded = vm.runState === "stopped" || vm.runState === "guest-lost";
+  return {
+    vm: vm.vmId,
+    spec: vm.spec,
+    wantedRunState: vm.wantedRunState,
+    runState: frozenSince !== null && !hasEnded ? "frozen" : vm.runState,
+    stoppedBecause: vm.stoppedBecause,
+    owner: vm.owner,
+    fencingToken: vm.fencingToken,
+    migration: vm.migrationId,
+    deleteRequested: vm.deleteRequested,
+    alarms: motion ? alarmsOf(motion, frozenSince, nowMs) : [],
+    guest: beside.guest,
+    revision,
+  };
+}
+
+function alarmsOf({ migration, sessions }: InMotion, frozenSince: number | null, nowMs: number): Vm["alarms"] {
+  const alarms: Vm["alarms"] = [];
+  if (frozenSince !== null) {
+    alarms.push({
+      code: "guest-frozen",
+      since: instantText(frozenSince),
+      detail: `The guest stands still, whole, because nobody can know yet who owns it; it goes on when the control plane or the peer of migration ${migration.id} is reached.`,
+    });
+  }
+  if (migration.stage !== "admitted") return alarms;
+  for (const role of ["source", "destination"] as const) {
+    const session = sessions[role];
+    if (!migration.holds[role] || isAlive(session, nowMs)) continue;
+    alarms.push({
+      code: "lease-lapsed",
+      since: instantText(session?.leaseExpiresAt ?? migration.createdAt),
+      detail: `Host "${migration[role].hostId}", ${role} of migration ${migration.id}, has not renewed its lease.`,
+    });
+  }
+  return alarms;
+}
+
+const noTimings = {
+  setupMs: null,
+  precopyMs: null,
+  downtimeMs: null,
+  totalMs: null,
+  gateCheckMs: null,
+  commitMs: null,
+  loadMs: null,
+};
+
+export function viewMigration(
+  migration: MigrationState,
+  beside: { progress: Progress | null; gap: Gap | null; revision: number },
+): Migration {
+  const { progress } = beside;
+  const reason = reasonOf(migration);
+  const optional = (at: number | null) => (at === null ? null : instantText(at));
+  return {
+    id: migration.id,
+    vm: migration.vmId,
+    source: migration.source.hostId,
+    destination: migration.destination.hostId,
+    mode: migration.mode,
+    limits: migration.limits,
+    phase: phaseOf(migration, progress),
+    verdict: migration.verdict.kind,
+    confirmed: isConfirmed(migration),
+    reason: reason?.reason ?? null,
+    detail: reason?.detail ?? null,
+    cancelRequested: migration.cancelRequested !== null,
+    ticket: migration.ticket,
+    retryOf: migration.retryOf,
+    requestedBy: migration.requestedBy,
+    createdAt: instantText(migration.createdAt),
+    startedAt: optional(migration.startedAt),
+    endedAt: optional(migration.endedAt),
+    bytes: progress?.summary?.bytes ?? progress?.rounds.reduce((sum, round) => sum + round.bytes, 0) ?? 0,
+    encrypted: progress?.encrypted ?? null,
+    guestGapMs: beside.gap?.guestGapMs ?? null,
+    timings: progress?.summary?.timings ?? noTimings,
+    rounds: progress?.rounds ?? [],
+    revision: beside.revision,
+  };
+}

@@ -1,0 +1,223 @@
+// VMs as operators define, start, stop and delete them. A stop or a delete with a migration in the way is an intent:
+// it ends the migration where nothing has begun, asks the agents to where it has, and else follows the new owner.
+import type { Problem } from "../../schemas/problems.ts";
+import type { Vm, VmDefinition, VmStart } from "../../schemas/vm.ts";
+import { bumpSlot, decideMotion, type Motion, requestCancel } from "../domain/motion.ts";
+import { hostObstacles, nameObstacles } from "../domain/obstacles.ts";
+import type { CopyDuty, MigrationState, QueueEntry, Slot, VmRecord } from "../domain/records.ts";
+import { isSame } from "../domain/same.ts";
+import { deleteVm, dutyOf, hasEnded, newVm, startVm, stopVm, vmEvents } from "../domain/vms.ts";
+import type { HostAddress } from "../ports/doorbell.ts";
+import type { Ports } from "../ports/ports.ts";
+import { admitNext } from "./admit-next.ts";
+import type { Batch, Stored } from "./items.ts";
+import { keys, vmsPartition } from "./keys.ts";
+import {
+  bothEnds,
+  hasFreedSlot,
+  hasSourceClaimed,
+  type MotionPlaces,
+  motionOf,
+  putMotion,
+  readMotion,
+} from "./moving.ts";
+import { type Answer, type Operator, type OperatorDecision, type Outcome, operate } from "./operate.ts";
+import {
+  clusterUnknown,
+  readAll,
+  readCluster,
+  readOne,
+  readPlaces,
+  readStanding,
+  showVm,
+  showVms,
+  vmDeleted,
+  vmUnknown,
+} from "./read.ts";
+import { viewVm } from "./views.ts";
+
+const refuse = (problem: Problem): { kind: "refuse"; problem: Problem } => ({ kind: "refuse", problem });
+
+export function defineVm(
+  ports: Ports,
+  operator: Operator,
+  clusterId: string,
+  definition: VmDefinition,
+): Promise<Outcome> {
+  return operate(ports, operator, clusterId, async (batch, at) => {
+    if (!(await readCluster(ports, clusterId)).value) return refuse(clusterUnknown(clusterId));
+    const place = await readOne<VmRecord>(ports, keys.vm(clusterId, definition.vm));
+    if (place.value) {
+      const detail = `VM "${definition.vm}" exists or existed in this cluster; choose another name.`;
+      return refuse({ code: "vm-exists", detail });
+    }
+    const vm = newVm(definition, operator.keyId, at, ports.settings.restoreEpoch);
+    const revision = batch.put(place, vm);
+    batch.events(vmEvents(null, vm), { vm: revision });
+    return { kind: "accept", batch, answer: { status: 201, body: { ...shown(vm, revision, at) } } };
+  });
+}
+
+const shown = (vm: VmRecord, revision: number, at: number): Vm =>
+  viewVm(vm, revision, { guest: null, motion: null }, at);
+
+export async function listVms(ports: Ports, clusterId: string): Promise<Vm[] | Problem> {
+  if (!(await readCluster(ports, clusterId)).value) return clusterUnknown(clusterId);
+  const vms = await readAll<VmRecord>(ports, vmsPartition(clusterId));
+  return showVms(
+    ports,
+    clusterId,
+    vms.filter(({ value }) => !value.deleted),
+  );
+}
+
+export async function getVm(ports: Ports, clusterId: string, vmId: string): Promise<Vm | Problem> {
+  const found = await findVm(ports, clusterId, vmId);
+  return "code" in found ? found : showVm(ports, clusterId, found);
+}
+
+async function findVm(ports: Ports, clusterId: string, vmId: string): Promise<Stored<VmRecord> | Problem> {
+  const [cluster, vm] = await readPlaces<unknown>(ports, [keys.cluster(clusterId), keys.vm(clusterId, vmId)]);
+  if (!cluster?.value) return clusterUnknown(clusterId);
+  if (!vm?.value) return vmUnknown(vmId);
+  const place = vm as Stored<VmRecord>;
+  return place.value.deleted ? vmDeleted(vmId) : place;
+}
+
+/** A new copy under a higher token, on the host that was named. */
+export function startVmOnHost(
+  ports: Ports,
+  operator: Operator,
+  clusterId: string,
+  vmId: string,
+  { host }: VmStart,
+): Promise<Outcome> {
+  const copyId = `copy_${ports.newId()}`;
+  return operate(ports, operator, clusterId, async (batch, at) => {
+    const place = await findVm(ports, clusterId, vmId);
+    if ("code" in place) return refuse(place);
+    const barred = startBarred(place.value);
+    if (barred) return refuse(barred);
+    const standing = await readStanding(ports, clusterId, host);
+    const obstacle = nameObstacles(hostObstacles(host, "/host", place.value.spec, standing, at));
+    if (obstacle) return refuse(obstacle);
+    const slot = await readOne<Slot>(ports, keys.slot(clusterId, host));
+    const vm = startVm(place.value, { hostId: host, copyId }, ports.settings.restoreEpoch);
+    const revision = batch.put(place, vm);
+    batch.put<CopyDuty>({ key: keys.copy(clusterId, host, copyId), revision: 0, value: null }, dutyOf(vm, copyId));
+    if (slot.value) batch.put(slot, bumpSlot(slot.value));
+    batch.events(vmEvents(place.value, vm), { vm: revision });
+    const rings = [{ clusterId, hostId: host }];
+    return { kind: "accept", batch, rings, answer: { status: 202, body: { ...shown(vm, revision, at) } } };
+  });
+}
+
+function startBarred(vm: VmRecord): Problem | null {
+  if (vm.migrationId) {
+    const detail = `Migration ${vm.migrationId} of VM "${vm.vmId}" is not over; wait until it is.`;
+    return { code: "vm-already-migrating", detail, holder: vm.migrationId };
+  }
+  if (hasEnded(vm)) return null;
+  const where = vm.owner ? ` on host "${vm.owner.hostId}"` : "";
+  return { code: "vm-not-stopped", detail: `VM "${vm.vmId}" is ${vm.runState}${where}; stop it first.` };
+}
+
+export function stopVmWhereItIs(ports: Ports, operator: Operator, clusterId: string, vmId: string): Promise<Outcome> {
+  return endVm(ports, operator, clusterId, vmId, stopVm);
+}
+
+export function deleteVmWhereItIs(ports: Ports, operator: Operator, clusterId: string, vmId: string): Promise<Outcome> {
+  return endVm(ports, operator, clusterId, vmId, (vm) => deleteVm(vm, ports.settings.restoreEpoch));
+}
+
+function endVm(
+  ports: Ports,
+  operator: Operator,
+  clusterId: string,
+  vmId: string,
+  change: (vm: VmRecord) => VmRecord,
+): Promise<Outcome> {
+  return operate(ports, operator, clusterId, async (batch, at): Promise<OperatorDecision> => {
+    const place = await findVm(ports, clusterId, vmId);
+    if ("code" in place) return refuse(place);
+    const migration = place.value.migrationId
+      ? await readOne<MigrationState>(ports, keys.migration(clusterId, place.value.migrationId))
+      : null;
+    const places = migration && (await readMotion(ports, clusterId, migration));
+    if (!places) {
+      const vm = change(place.value);
+      const revision = batch.put(place, vm);
+      batch.events(vmEvents(place.value, vm), { vm: revision });
+      const rings = await putStopDuty(batch, ports, clusterId, vm, null);
+      return { kind: "accept", batch, rings, answer: await shownAs(ports, clusterId, vm, revision) };
+    }
+    const context = { clusterId, at, restoreEpoch: ports.settings.restoreEpoch, actor: null };
+    const after = withdraw(motionOf(places), context, change);
+    if (places.migration.value.stage === "queued" && after.migration.stage === "ended") {
+      batch.remove(await readOne<QueueEntry>(ports, keys.queued(clusterId, after.migration.id)));
+    }
+    const isFreed = hasFreedSlot(places.migration.value, after.migration);
+    const rings = await putStopDuty(batch, ports, clusterId, after.vm, { places, after });
+    putMotion(batch, places, after);
+    const revision = place.revision + (isSame(after.vm, place.value) ? 0 : 1);
+    return {
+      kind: "accept",
+      batch,
+      rings: [...bothEnds(clusterId, after.migration), ...rings],
+      answer: await shownAs(ports, clusterId, after.vm, revision),
+      afterwards: async () => {
+        if (isFreed) await admitNext(ports, clusterId);
+        return null;
+      },
+    };
+  });
+}
+
+/** Ends the migration that stands in the way, or asks for its end, and puts the wish on the VM. */
+function withdraw(
+  motion: Motion,
+  context: Parameters<typeof requestCancel>[2],
+  change: (vm: VmRecord) => VmRecord,
+): Motion {
+  if (motion.migration.verdict.kind === "open" && !hasSourceClaimed(motion)) {
+    const reason = "vm-stopped";
+    const detail = "the VM was to be stopped before the migration had begun";
+    const ended = decideMotion(
+      motion,
+      { kind: "control-plane-aborts", sourceHasClaimed: false, reason, detail },
+      context,
+    );
+    if (ended.kind === "move") return { ...ended.motion, vm: change(ended.motion.vm) };
+  }
+  const cancelled = requestCancel(motion, "vm-stopped", context);
+  return { ...cancelled, vm: change(cancelled.vm) };
+}
+
+/** The owner's host is told to stop its copy; a copy that is not its owner's yet gets its duty when it is. */
+async function putStopDuty(
+  batch: Batch,
+  ports: Ports,
+  clusterId: string,
+  vm: VmRecord,
+  moving: { places: MotionPlaces; after: Motion } | null,
+): Promise<HostAddress[]> {
+  if (!vm.owner) return [];
+  const { hostId, copyId } = vm.owner;
+  const duty = await readOne<CopyDuty>(ports, keys.copy(clusterId, hostId, copyId));
+  if (!duty.value || duty.value.wantedRunState === vm.wantedRunState) return [];
+  batch.put(duty, { ...duty.value, wantedRunState: vm.wantedRunState });
+  const role = moving && moving.after.migration.source.hostId === hostId ? "source" : "destination";
+  const inMotion = moving?.after.slots[role];
+  if (moving && inMotion) {
+    moving.after.slots = { ...moving.after.slots, [role]: bumpSlot(inMotion) };
+  } else {
+    const slot = await readOne<Slot>(ports, keys.slot(clusterId, hostId));
+    if (slot.value) batch.put(slot, bumpSlot(slot.value));
+  }
+  return [{ clusterId, hostId }];
+}
+
+async function shownAs(ports: Ports, clusterId: string, vm: VmRecord, revision: number): Promise<Answer> {
+  const place = { key: keys.vm(clusterId, vm.vmId), revision, value: vm };
+  return { status: 202, body: { ...(await showVm(ports, clusterId, place)) } };
+}

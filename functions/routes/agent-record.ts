@@ -1,0 +1,10 @@
+import { RecordRequest } from "../../schemas/agent.ts";
+import { agentRoute } from "../http/agent-route.ts";
+import { readRecord } from "../operations/read-record.ts";
+
+export const recordRoute = agentRoute({
+  method: "post",
+  path: "/v1/agent/record",
+  input: RecordRequest,
+  run: (ports, call, input) => readRecord(ports, call, input),
+});

@@ -1,0 +1,11 @@
+import { VmDefinition } from "../../schemas/vm.ts";
+import { operatorWrite } from "../http/operator-route.ts";
+import { defineVm } from "../operations/vms.ts";
+
+export const defineVmRoute = operatorWrite({
+  method: "post",
+  path: "/v1/clusters/:cluster/vms",
+  scope: "administer",
+  body: VmDefinition,
+  run: (ports, operator, { cluster }, definition) => defineVm(ports, operator, cluster, definition),
+});

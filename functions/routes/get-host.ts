@@ -1,0 +1,7 @@
+import { operatorRead } from "../http/operator-route.ts";
+import { getHost } from "../operations/clusters.ts";
+
+export const getHostRoute = operatorRead({
+  path: "/v1/clusters/:cluster/hosts/:host",
+  run: (ports, { cluster, host }) => getHost(ports, cluster, host),
+});

@@ -1,0 +1,11 @@
+import { operatorRead } from "../http/operator-route.ts";
+import { isProblem } from "../http/problems.ts";
+import { listHosts } from "../operations/clusters.ts";
+
+export const listHostsRoute = operatorRead({
+  path: "/v1/clusters/:cluster/hosts",
+  async run(ports, { cluster }) {
+    const hosts = await listHosts(ports, cluster);
+    return isProblem(hosts) ? hosts : { items: hosts };
+  },
+});

@@ -1,0 +1,147 @@
+// The control plane as a Node process: reads the environment, serves until SIGTERM, finishes what is open, ends with 0.
+import { readFileSync } from "node:fs";
+import process from "node:process";
+import { type ServerType, serve } from "@hono/node-server";
+import { connectDynamo, createDynamoTable } from "../adapters/dynamodb-table.ts";
+import { createLongPollDoorbell } from "../adapters/long-poll-doorbell.ts";
+import { createMemoryTable } from "../adapters/memory-table.ts";
+import { openSqliteTable } from "../adapters/sqlite-table.ts";
+import { connectSqs, createSqsDoorbell } from "../adapters/sqs-doorbell.ts";
+import { createApp } from "../http/app.ts";
+import { tidyAll } from "../operations/admit-next.ts";
+import { allScopes, installKey } from "../operations/api-keys.ts";
+import type { Doorbell } from "../ports/doorbell.ts";
+import type { Ports } from "../ports/ports.ts";
+import type { Table } from "../ports/table.ts";
+import { BadEnvironment, type Configuration, readConfiguration } from "./environment.ts";
+import { systemPorts } from "./system-ports.ts";
+
+const tidyMs = 3000;
+const closingMs = 10_000;
+
+function openTable({ table, region }: Configuration): Table {
+  switch (table.kind) {
+    case "memory":
+      return createMemoryTable();
+    case "sqlite":
+      return openSqliteTable(table.path);
+    case "dynamodb": {
+      const client = connectDynamo({ region: region ?? "", ...(table.endpoint ? { endpoint: table.endpoint } : {}) });
+      return createDynamoTable({ client, tableName: table.name });
+    }
+  }
+}
+
+function openDoorbell({ doorbell, region }: Configuration): Doorbell {
+  if (doorbell.kind === "long-poll") return createLongPollDoorbell();
+  const endpoint = doorbell.endpoint ? { endpoint: doorbell.endpoint } : {};
+  return createSqsDoorbell({
+    client: connectSqs({ region: region ?? "", ...endpoint }),
+    region: region ?? "",
+    ...endpoint,
+    onFailure: (host, error) =>
+      report("a ring failed", { host: `${host.clusterId}/${host.hostId}`, error: textOf(error) }),
+  });
+}
+
+function readSecret(name: string, path: string): string {
+  try {
+    return readFileSync(path, "utf8").trim();
+  } catch (error) {
+    throw new BadEnvironment(`${name} names "${path}", which cannot be read (${textOf(error)}): name a readable file.`);
+  }
+}
+
+async function openPorts(configuration: Configuration): Promise<Ports> {
+  const apiKey = readSecret("DROVER_BOOTSTRAP_KEY_FILE", configuration.bootstrapKeyFile);
+  if (!/^[\x21-\x7e]{16,512}$/.test(apiKey)) {
+    throw new BadEnvironment("DROVER_BOOTSTRAP_KEY_FILE must hold one API key: 16 to 512 printable ASCII characters.");
+  }
+  const signingKey = readSecret("DROVER_SIGNING_KEY_FILE", configuration.signingKeyFile);
+  const doorbell = openDoorbell(configuration);
+  const table = openNamedTable(configuration);
+  const { settings } = configuration;
+  const ports = await systemPorts({ table, doorbell, signingKey, settings }).catch(() => {
+    throw new BadEnvironment("DROVER_SIGNING_KEY_FILE must hold one Ed25519 private key: PKCS #8 in base64url.");
+  });
+  await installKey(ports, apiKey, { keyId: "bootstrap", scopes: allScopes });
+  return ports;
+}
+
+function openNamedTable(configuration: Configuration): Table {
+  try {
+    return openTable(configuration);
+  } catch (error) {
+    throw new BadEnvironment(
+      `DROVER_TABLE cannot be opened (${textOf(error)}): see that its folder exists and is writable.`,
+    );
+  }
+}
+
+function report(event: string, data: { [name: string]: string }): void {
+  process.stderr.write(`${JSON.stringify({ at: new Date().toISOString(), event, ...data })}\n`);
+}
+
+function textOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** Work that goes on after the answer; waited for at the end. */
+function keepTrack(): { defer: (work: Promise<void>) => void; settle: () => Promise<void> } {
+  const open = new Set<Promise<void>>();
+  return {
+    defer(work) {
+      const tracked = work
+        .catch((error: unknown) => report("work after an answer failed", { error: textOf(error) }))
+        .finally(() => open.delete(tracked));
+      open.add(tracked);
+    },
+    settle: async () => {
+      await Promise.all(open);
+    },
+  };
+}
+
+async function main(): Promise<void> {
+  const configuration = readConfiguration(process.env);
+  const track = keepTrack();
+  const ports: Ports = { ...(await openPorts(configuration)), defer: track.defer };
+  const { host: hostname, port } = configuration.listen;
+  const server = serve({ fetch: createApp(ports).fetch, hostname, port }, (info) => {
+    const host = info.address.includes(":") ? `[${info.address}]` : info.address;
+    process.stdout.write(`${JSON.stringify({ listening: `http://${host}:${info.port}` })}\n`);
+  });
+  server.on("error", (error) => {
+    process.stderr.write(
+      `DROVER_LISTEN: cannot listen on ${hostname}:${port} (${error.message}); choose a free port.\n`,
+    );
+    process.exit(2);
+  });
+  if ("keepAliveTimeout" in server) server.keepAliveTimeout = 65_000; // Agents keep their connection warm.
+  const tidying = setInterval(() => track.defer(tidyAll(ports)), tidyMs);
+  for (const signal of ["SIGTERM", "SIGINT"] as const) {
+    process.once(signal, () => {
+      clearInterval(tidying);
+      void close(server, ports, track.settle);
+    });
+  }
+}
+
+/** The doorbell goes first: hosts that wait at it are open requests. */
+async function close(server: ServerType, ports: Ports, settle: () => Promise<void>): Promise<void> {
+  setTimeout(() => process.exit(1), closingMs).unref();
+  await ports.doorbell.close();
+  await new Promise<void>((resolve) => {
+    server.close(() => resolve());
+    if ("closeIdleConnections" in server) server.closeIdleConnections();
+  });
+  await settle();
+  await ports.table.close();
+  process.exit(0);
+}
+
+main().catch((error: unknown) => {
+  const line = error instanceof BadEnvironment ? error.message : `The control plane could not start: ${textOf(error)}`;
+  process.stderr.write(`${line.replaceAll("\n", " ")}\n`);
+  process.exit(error instanceof BadEnvironment ? 2 : 1);
+});

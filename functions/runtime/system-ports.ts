@@ -1,0 +1,65 @@
+// The ports that every runtime fills alike: the system's clock, ids and randomness, and the deployment's signing key.
+import { signerFrom, toBase64Url } from "../../schemas/signing.ts";
+import type { Doorbell } from "../ports/doorbell.ts";
+import { defaultSettings, type Ports, type Settings } from "../ports/ports.ts";
+import type { Table } from "../ports/table.ts";
+
+/** @param signingKey an Ed25519 private key, PKCS #8 in base64url. @throws when it is not one */
+export async function systemPorts(parts: {
+  table: Table;
+  doorbell: Doorbell;
+  signingKey: string;
+  settings: Partial<Settings> & { tableId: string };
+}): Promise<Ports> {
+  return {
+    table: parts.table,
+    doorbell: parts.doorbell,
+    clock: { nowMs: () => Date.now() },
+    newId: makeUlids(Date.now, randomBytes),
+    randomBytes,
+    signing: { sign: await signerFrom(parts.signingKey), publicKey: await publicKeyOf(parts.signingKey) },
+    settings: { ...defaultSettings, ...parts.settings },
+  };
+}
+
+function randomBytes(length: number): Uint8Array {
+  return crypto.getRandomValues(new Uint8Array(length));
+}
+
+async function publicKeyOf(signingKey: string): Promise<string> {
+  const pkcs8 = Uint8Array.from(atob(signingKey.replaceAll("-", "+").replaceAll("_", "/")), (c) => c.charCodeAt(0));
+  const key = await crypto.subtle.importKey("pkcs8", pkcs8, "Ed25519", true, ["sign"]);
+  const { x } = await crypto.subtle.exportKey("jwk", key);
+  if (!x) throw new Error("the signing key has no public half");
+  return x;
+}
+
+const digits = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+
+/** Ids that sort by age: 48 bits of time and 80 of randomness, counted up within one millisecond so that those of one
+ *  process sort in the order they were made. */
+export function makeUlids(nowMs: () => number, random: (length: number) => Uint8Array): () => string {
+  let lastMs = -1;
+  let tail = 0n;
+  return () => {
+    const now = nowMs();
+    if (now > lastMs) {
+      lastMs = now;
+      tail = random(10).reduce((sum, byte) => (sum << 8n) | BigInt(byte), 0n) >> 1n; // Room to count up.
+    } else {
+      tail += 1n;
+    }
+    let value = (BigInt(lastMs) << 80n) | tail;
+    let text = "";
+    for (let index = 0; index < 26; index++) {
+      text = digits[Number(value & 31n)] + text;
+      value >>= 5n;
+    }
+    return text;
+  };
+}
+
+/** A new API key, as an operator is given it. */
+export function newApiKey(): string {
+  return `drover_${toBase64Url(randomBytes(32))}`;
+}
