@@ -55,6 +55,9 @@ const child = spawn(node, [script, ...rest], {
   stdio: "inherit",
   env: { ...process.env, PATH: `${dirname(node)}:${process.env.PATH ?? ""}` },
 });
-// The child decides how to end; this process only waits for it.
+// The child decides how to end; this process only waits for it, and passes on what it is told. When whoever started
+// this one is gone (npm, killed), nobody would be told of anything any more, so the child is asked to end.
+const launcher = process.ppid;
+setInterval(() => process.ppid !== launcher && child.kill("SIGTERM"), 250).unref();
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
 child.on("exit", (code, signal) => process.exit(signal ? 128 + (signal === "SIGINT" ? 2 : 15) : (code ?? 1)));

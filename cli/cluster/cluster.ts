@@ -1,0 +1,190 @@
+// A whole Drover on loopback: one control plane and one agent per host, each a process of its own, with nothing in
+// common but a folder that plays the shared volume. For `drover up`, the demo, the bench and the end-to-end tests.
+import { randomBytes } from "node:crypto";
+import { mkdir, mkdtemp, readdir, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type Reaper, startReaper } from "../../infra/reaper.ts";
+import { makeKeyPair, toBase64Url } from "../../schemas/signing.ts";
+import { type Api, createApi } from "../api.ts";
+import { type Child, logTail, programPath, startChild } from "./child.ts";
+import { startLocalAws } from "./local-aws.ts";
+
+export const tableKinds = ["sqlite", "dynamodb"] as const;
+export const doorbellKinds = ["embedded", "sqs"] as const;
+
+export type ClusterOptions = {
+  /** 2 to 16 of them: host-a, host-b, … */
+  hosts: number;
+  table: (typeof tableKinds)[number];
+  doorbell: (typeof doorbellKinds)[number];
+  /** What guests may take of each host's memory. */
+  guestMemoryMiB: number;
+  /** How often hosts report when idle, so that guests' reports are fresh. */
+  heartbeatMs?: number;
+  /** Where the control plane listens. */
+  port?: number;
+  /** Told of each step as it is done. */
+  onStep?: (step: string) => void;
+};
+
+export type Cluster = {
+  readonly name: string;
+  readonly hosts: string[];
+  readonly api: Api;
+  readonly key: string;
+  readonly keyFile: string;
+  readonly folder: string;
+  readonly children: { controlPlane: Child; agents: ReadonlyMap<string, Child> };
+  /** Rejects when one of its processes ends unasked. */
+  readonly broken: Promise<never>;
+  /** The ends of all logs, for whoever has to explain a failure. */
+  logTails(): Promise<string>;
+  /** Takes everything down, guests too; nothing is left. */
+  stop(): Promise<void>;
+};
+
+export const clusterName = "local";
+const readyWithinMs = 60_000;
+
+/** Loopback addresses that play the migration network, one per host. */
+export const migrationAddress = (index: number): string => `127.0.0.${11 + index}`;
+export const hostName = (index: number): string => `host-${String.fromCharCode(97 + index)}`;
+
+/** @throws when a part does not start; nothing is left then */
+export async function startCluster(options: ClusterOptions): Promise<Cluster> {
+  const folder = await mkdtemp(join(tmpdir(), "drover-"));
+  const reaper = await startReaper(folder);
+  try {
+    return await startIn(folder, reaper, options);
+  } catch (error) {
+    await reaper.reap();
+    throw error;
+  }
+}
+
+async function startIn(folder: string, reaper: Reaper, options: ClusterOptions): Promise<Cluster> {
+  const step = options.onStep ?? (() => {});
+  const logs = join(folder, "logs");
+  const sharedVolume = join(folder, "shared-volume");
+  for (const path of [logs, sharedVolume, join(folder, "control-plane")]) await mkdir(path, { mode: 0o700 });
+
+  const key = `drover_${toBase64Url(randomBytes(32))}`;
+  const keyFile = await writeSecret(join(folder, "api-key"), key);
+  const signingKeyFile = await writeSecret(
+    join(folder, "control-plane", "signing-key"),
+    (await makeKeyPair()).privateKey,
+  );
+
+  const aws = await startLocalAws({ folder, table: options.table === "dynamodb", queue: options.doorbell === "sqs" });
+  if (aws.description) step(aws.description);
+
+  const heartbeat = options.heartbeatMs === undefined ? {} : { DROVER_HEARTBEAT_MS: String(options.heartbeatMs) };
+  const controlPlane = await startChild({
+    name: "control-plane",
+    program: programPath("functions/runtime/node"),
+    logFile: join(logs, "control-plane.log"),
+    readyWithinMs,
+    environment: {
+      DROVER_LISTEN: `127.0.0.1:${options.port ?? 0}`,
+      DROVER_TABLE:
+        options.table === "sqlite"
+          ? `sqlite:${join(folder, "control-plane", "table.sqlite")}`
+          : `dynamodb:${aws.tableName}`,
+      DROVER_TABLE_ID: `local-${randomBytes(4).toString("hex")}`,
+      DROVER_DOORBELL: options.doorbell === "embedded" ? "long-poll" : "sqs",
+      DROVER_SIGNING_KEY_FILE: signingKeyFile,
+      DROVER_BOOTSTRAP_KEY_FILE: keyFile,
+      ...heartbeat,
+      ...aws.environment,
+    },
+  });
+  const url = String(controlPlane.ready["listening"]);
+  step(`control plane at ${url}`);
+  const api = createApi({ url, key });
+  await api.createCluster(clusterName);
+
+  const hosts = Array.from({ length: options.hosts }, (_, index) => hostName(index));
+  const agents = new Map<string, Child>();
+  const startAgent = async (host: string, index: number): Promise<void> => {
+    const own = join(folder, host);
+    await mkdir(own, { mode: 0o700 });
+    const { token } = await api.createJoinToken(clusterName, host);
+    const agent = await startChild({
+      name: host,
+      program: programPath("agents/main"),
+      logFile: join(logs, `${host}.log`),
+      readyWithinMs,
+      environment: {
+        DROVER_CONTROL_PLANE: url,
+        DROVER_CLUSTER: clusterName,
+        DROVER_HOST: host,
+        DROVER_DATA: join(own, "data"),
+        DROVER_RUN: join(own, "run"),
+        DROVER_SHARED_VOLUME: sharedVolume,
+        DROVER_MIGRATION_ADDRESS: migrationAddress(index),
+        DROVER_PEER_PORT: "7420",
+        DROVER_JOIN_TOKEN_FILE: await writeSecret(join(own, "join-token"), token),
+        DROVER_HYPERVISOR: "embedded",
+        DROVER_GUEST_MEMORY_MIB: String(options.guestMemoryMiB),
+        ...aws.environment,
+      },
+    });
+    agents.set(host, agent);
+    step(`${host} at ${migrationAddress(index)}`);
+  };
+  await startAll(hosts, startAgent);
+
+  let stopping = false;
+  const children = [controlPlane, ...agents.values()];
+  const broken = new Promise<never>((_, reject) => {
+    for (const child of children) {
+      void child.ended.then((how) => {
+        if (!stopping) reject(new Error(`${child.name} ${how}`));
+      });
+    }
+  });
+  broken.catch(() => {}); // Whoever does not look has no use for it.
+
+  return {
+    name: clusterName,
+    hosts,
+    api,
+    key,
+    keyFile,
+    folder,
+    children: { controlPlane, agents },
+    broken,
+    logTails: async () => {
+      const files = (await readdir(logs)).sort();
+      return files.map((file) => logTail({ name: file.replace(/\.log$/, ""), logFile: join(logs, file) })).join("\n");
+    },
+    stop: async () => {
+      stopping = true;
+      await Promise.all([...agents.values()].map((agent) => agent.stop()));
+      await controlPlane.stop();
+      await aws.stop();
+      await reaper.reap();
+    },
+  };
+}
+
+/** All of them, a few at a time: each needs a processor to start. The first that fails is thrown, when none is under
+ *  way any more. */
+async function startAll(hosts: string[], start: (host: string, index: number) => Promise<void>): Promise<void> {
+  const waiting = [...hosts.entries()];
+  const failures: unknown[] = [];
+  const work = async () => {
+    for (let next = waiting.shift(); next && failures.length === 0; next = waiting.shift()) {
+      const [index, host] = next;
+      await start(host, index).catch((error) => failures.push(error));
+    }
+  };
+  await Promise.all(Array.from({ length: 4 }, work));
+  if (failures.length > 0) throw failures[0];
+}
+
+async function writeSecret(path: string, secret: string): Promise<string> {
+  await writeFile(path, `${secret}\n`, { mode: 0o600, flag: "wx" });
+  return path;
+}

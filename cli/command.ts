@@ -1,0 +1,106 @@
+// One command of `drover`, and what all those that talk to the API share.
+import { readFileSync } from "node:fs";
+import type { ParseArgsConfig } from "node:util";
+import { type Api, createApi } from "./api.ts";
+import { readArguments, readChoice } from "./arguments.ts";
+import { UsageError } from "./exit.ts";
+import { showTable } from "./units.ts";
+
+export type Command = {
+  /** Noun and verb, such as "vm start". */
+  name: string;
+  summary: string;
+  help: string;
+  run(args: string[]): Promise<void>;
+};
+
+type Values = { [option: string]: string | boolean | undefined };
+
+export type ApiCall = { api: Api; cluster: string; values: Values; output: Output };
+
+export type Output = {
+  /** As JSON when asked for, otherwise as a table: one row per item. */
+  show<T>(items: T | T[], columns: { [title: string]: (item: T) => string }): void;
+};
+
+const text = { type: "string" } as const;
+
+/** A command that calls the API. `needs` are options it cannot do without; all options are strings unless in `flags`. */
+export function apiCommand(definition: {
+  name: string;
+  summary: string;
+  example: string;
+  needs?: string[];
+  takes?: { [option: string]: string };
+  flags?: { [option: string]: string };
+  /** Without a cluster of its own. */
+  withoutCluster?: boolean;
+  run(call: ApiCall): Promise<void>;
+}): Command {
+  const { name, summary, example, needs = [], takes = {}, flags = {}, withoutCluster = false } = definition;
+  const optionLines = [
+    ...needs.map((option) => `  --${option} NAME`),
+    ...Object.entries({ ...takes, ...flags }).map(([option, what]) => `  --${option}  ${what}`),
+    ...(withoutCluster ? [] : ["  --cluster NAME  (or DROVER_CLUSTER)"]),
+    "  -o, --output json|table  (table)",
+  ];
+  const environment = "The control plane is at DROVER_API, the API key in the file DROVER_KEY_FILE.";
+  return {
+    name,
+    summary,
+    help: [`drover ${name}: ${summary}`, "", `  ${example}`, "", ...optionLines, "", environment].join("\n"),
+    run: async (args) => {
+      const options: NonNullable<ParseArgsConfig["options"]> = {
+        output: { type: "string", short: "o" },
+        cluster: text,
+      };
+      for (const option of [...needs, ...Object.keys(takes)]) options[option] = text;
+      for (const option of Object.keys(flags)) options[option] = { type: "boolean" };
+      const values = readArguments(args, options).values as Values;
+      for (const option of needs) if (!values[option]) throw new UsageError(`--${option} is missing: ${example}`);
+      const format = readChoice("output", values["output"] as string | undefined, ["table", "json"], "table");
+      const cluster = withoutCluster ? "" : readCluster(values["cluster"]);
+      await definition.run({ api: apiFromEnvironment(), cluster, values, output: createOutput(format) });
+    },
+  };
+}
+
+function readCluster(given: string | boolean | undefined): string {
+  const cluster = typeof given === "string" ? given : process.env["DROVER_CLUSTER"];
+  if (!cluster) throw new UsageError("which cluster? Give --cluster or set DROVER_CLUSTER");
+  return cluster;
+}
+
+/** @throws UsageError naming the variable that is missing or wrong */
+export function apiFromEnvironment(): Api {
+  const url = process.env["DROVER_API"];
+  if (!url)
+    throw new UsageError("DROVER_API is not set: the address of the control plane, such as http://127.0.0.1:8080");
+  if (!URL.canParse(url) || !/^https?:/.test(url)) throw new UsageError(`DROVER_API is not an http address: "${url}"`);
+  const keyFile = process.env["DROVER_KEY_FILE"];
+  if (!keyFile) throw new UsageError("DROVER_KEY_FILE is not set: a file that holds an API key");
+  let key: string;
+  try {
+    key = readFileSync(keyFile, "utf8").trim();
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    throw new UsageError(`DROVER_KEY_FILE: ${keyFile} cannot be read (${code})`);
+  }
+  if (key === "") throw new UsageError(`DROVER_KEY_FILE: ${keyFile} is empty`);
+  return createApi({ url, key });
+}
+
+export function createOutput(format: "json" | "table"): Output {
+  return {
+    show: (items, columns) => {
+      if (format === "json") {
+        process.stdout.write(`${JSON.stringify(items, null, 2)}\n`);
+        return;
+      }
+      const list = Array.isArray(items) ? items : [items];
+      const titles = Object.keys(columns);
+      const rows = list.map((item) => Object.values(columns).map((cell) => cell(item)));
+      process.stdout.write(`${showTable([titles, ...rows])}\n`);
+    },
+  };
+}

@@ -1,0 +1,68 @@
+import type { Vm } from "../../schemas/vm.ts";
+import { readInteger } from "../arguments.ts";
+import { apiCommand, type Command } from "../command.ts";
+
+const columns = {
+  vm: (vm: Vm) => vm.vm,
+  state: (vm: Vm) => (vm.stoppedBecause ? `${vm.runState} (${vm.stoppedBecause})` : vm.runState),
+  host: (vm: Vm) => vm.owner?.hostId ?? "-",
+  "memory MiB": (vm: Vm) => String(vm.spec.memoryMiB),
+  migration: (vm: Vm) => vm.migration ?? "-",
+  "memory errors": (vm: Vm) => (vm.guest ? String(vm.guest.memoryErrors) : "-"),
+  alarms: (vm: Vm) => vm.alarms.map(({ code }) => code).join(", ") || "-",
+};
+
+export const vmCommands: Command[] = [
+  apiCommand({
+    name: "vm define",
+    summary: "define a VM; it starts when told to",
+    example: "drover vm define --vm vm-1 --memory 128 --dirty 20",
+    needs: ["vm"],
+    takes: { memory: "MiB, 16 to 1024 (64)", dirty: "MiB/s that the guest writes, 0 to 400 (10)" },
+    run: async ({ api, cluster, values, output }) => {
+      const spec = {
+        memoryMiB: readInteger("memory", values["memory"] as string | undefined, { min: 16, max: 1024, usual: 64 }),
+        dirtyMiBPerSecond: readInteger("dirty", values["dirty"] as string | undefined, { min: 0, max: 400, usual: 10 }),
+      };
+      output.show(await api.defineVm(cluster, { vm: String(values["vm"]), spec }), columns);
+    },
+  }),
+  apiCommand({
+    name: "vm list",
+    summary: "the VMs of a cluster",
+    example: "drover vm list --cluster paris-1",
+    run: async ({ api, cluster, output }) => output.show((await api.listVms(cluster)).items, columns),
+  }),
+  apiCommand({
+    name: "vm show",
+    summary: "one VM, with what its guest says of itself",
+    example: "drover vm show --vm vm-1 -o json",
+    needs: ["vm"],
+    run: async ({ api, cluster, values, output }) =>
+      output.show(await api.getVm(cluster, String(values["vm"])), columns),
+  }),
+  apiCommand({
+    name: "vm start",
+    summary: "start a VM on a host",
+    example: "drover vm start --vm vm-1 --host host-a",
+    needs: ["vm", "host"],
+    run: async ({ api, cluster, values, output }) =>
+      output.show(await api.startVm(cluster, String(values["vm"]), String(values["host"])), columns),
+  }),
+  apiCommand({
+    name: "vm stop",
+    summary: "stop a VM",
+    example: "drover vm stop --vm vm-1",
+    needs: ["vm"],
+    run: async ({ api, cluster, values, output }) =>
+      output.show(await api.stopVm(cluster, String(values["vm"])), columns),
+  }),
+  apiCommand({
+    name: "vm delete",
+    summary: "stop a VM and delete it",
+    example: "drover vm delete --vm vm-1",
+    needs: ["vm"],
+    run: async ({ api, cluster, values, output }) =>
+      output.show(await api.deleteVm(cluster, String(values["vm"])), columns),
+  }),
+];

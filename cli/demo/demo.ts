@@ -1,0 +1,164 @@
+// The demo: starts a cluster, boots guests, moves them while they run, asks them how they took it, and takes all down.
+import type { Migration } from "../../schemas/migration.ts";
+import { type Cluster, startCluster } from "../cluster/cluster.ts";
+import { CommandFailure } from "../exit.ts";
+import { followMigration } from "../follow.ts";
+import { awaitInterrupt, type Interrupt } from "../interrupt.ts";
+import { createProgress, type Progress } from "../progress.ts";
+import { showDuration } from "../units.ts";
+import { type DemoDocument, type DemoGuest, documentMigration } from "./document.ts";
+import { awaitReport, startGuest } from "./guests.ts";
+import { type DemoOptions, demoHelp, readDemoOptions } from "./options.ts";
+import { writeReport } from "./report.ts";
+
+/** Guests report with their host's heartbeat; once a second keeps what is shown fresh. */
+const heartbeatMs = 1000;
+const gapWithinMs = 15_000;
+
+export async function demo(args: string[]): Promise<void> {
+  if (args.includes("--help") || args.includes("-h")) {
+    process.stdout.write(`${demoHelp}\n`);
+    return;
+  }
+  const options = readDemoOptions(args);
+  const progress = createProgress(options.json ? process.stderr : process.stdout);
+  const interrupt = awaitInterrupt();
+  // Interrupted before it is up: this process ends, and the reaper with it takes down what there is.
+  const cluster = await Promise.race([startDemoCluster(options, progress), interrupt.promise]);
+  try {
+    const document = await Promise.race([run(cluster, options, progress), cluster.broken, interrupt.promise]);
+    if (options.json)
+      await new Promise<void>((done) => process.stdout.write(`${JSON.stringify(document, null, 2)}\n`, () => done()));
+    else writeReport(document, process.stdout);
+    if (options.keep) await keepUp(cluster, interrupt);
+  } catch (error) {
+    if (!interrupt.signal.aborted) progress.line(await cluster.logTails());
+    throw error;
+  } finally {
+    progress.line("taking everything down …");
+    await cluster.stop();
+    interrupt.dispose();
+  }
+}
+
+async function startDemoCluster(options: DemoOptions, progress: Progress): Promise<Cluster> {
+  progress.line(
+    `Drover demo: ${options.hosts} hosts, ${options.guests} ${options.guests === 1 ? "guest" : "guests"} of ${options.memoryMiB} MiB ` +
+      `writing ${options.dirtyMiBPerSecond} MiB/s, ${options.migrations} migrations`,
+  );
+  const { hosts, table, doorbell, memoryMiB, guests } = options;
+  return startCluster({
+    hosts,
+    table,
+    doorbell,
+    guestMemoryMiB: memoryMiB * (guests + 1),
+    heartbeatMs,
+    onStep: (text) => progress.line(`  ${text}`),
+  });
+}
+
+/** Two neighbouring hosts for each guest, so that as many as possible can move at once. */
+function hostsOf(guest: number, hosts: string[]): [string, string] {
+  const pair = guest % Math.floor(hosts.length / 2);
+  return [hosts[2 * pair] ?? "", hosts[2 * pair + 1] ?? ""];
+}
+
+async function run(cluster: Cluster, options: DemoOptions, progress: Progress): Promise<DemoDocument> {
+  const migrations: Migration[] = [];
+  const spec = { memoryMiB: options.memoryMiB, dirtyMiBPerSecond: options.dirtyMiBPerSecond };
+  const names = Array.from({ length: options.guests }, (_, index) => `vm-${index + 1}`);
+
+  const started = await Promise.all(
+    names.map(async (vm, index) => {
+      const [home] = hostsOf(index, cluster.hosts);
+      const found = await startGuest(cluster.api, cluster.name, vm, home, spec);
+      progress.line(`  ${vm} runs on ${home}, boot id ${found.guest.bootId}`);
+      return found;
+    }),
+  );
+  const guests = await Promise.all(
+    started.map(async (before, index): Promise<DemoGuest> => {
+      const moves = Math.floor(options.migrations / names.length) + (index < options.migrations % names.length ? 1 : 0);
+      const [home, away] = hostsOf(index, cluster.hosts);
+      for (let move = 0; move < moves; move++) {
+        migrations.push(await moveGuest(cluster, before.vm, move % 2 === 0 ? away : home, progress));
+      }
+      return judgeGuest(cluster, before.vm, before.guest.bootId);
+    }),
+  );
+  const hypervisor = (await cluster.api.getHost(cluster.name, cluster.hosts[0] ?? "")).facts.hypervisor.kind;
+  // Ids sort by age.
+  migrations.sort((one, other) => (one.id < other.id ? -1 : 1));
+  return { hypervisor, table: options.table, migrations: migrations.map(documentMigration), guests };
+}
+
+async function moveGuest(cluster: Cluster, vm: string, destination: string, progress: Progress): Promise<Migration> {
+  const { api, name } = cluster;
+  const asked = await api.requestMigration(name, { vm, destination });
+  const ended = await followMigration(api, name, asked, progress);
+  if (ended.phase !== "completed") documentMigration(ended); // Throws: nothing more will be measured.
+  const { downtimeMs, totalMs } = ended.timings;
+  const figures =
+    downtimeMs === null || totalMs === null
+      ? ""
+      : `, ${showDuration(totalMs)} in all, ${showDuration(downtimeMs)} down`;
+  progress.line(`  ${vm} runs on ${destination}${figures}`);
+  return awaitGap(cluster, ended);
+}
+
+/** The guest measures its gap by its own clock, and tells a little later. */
+async function awaitGap(cluster: Cluster, ended: Migration): Promise<Migration> {
+  const deadline = performance.now() + gapWithinMs;
+  let migration = ended;
+  while (migration.guestGapMs === null && performance.now() < deadline) {
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    migration = await cluster.api.getMigration(cluster.name, ended.id);
+  }
+  return migration;
+}
+
+/** Asks the guest itself, in a report that it made after its last move.
+ *  @throws CommandFailure when it was rebooted or found an error in its memory */
+async function judgeGuest(cluster: Cluster, vm: string, bootId: string): Promise<DemoGuest> {
+  const { api, name } = cluster;
+  const earlier = (await api.getVm(name, vm)).guest?.heartbeats ?? 0;
+  const { guest, spec } = await awaitReport(
+    api,
+    name,
+    vm,
+    "after its last move",
+    (found) => found.guest.heartbeats > earlier,
+  );
+  const judged: DemoGuest = {
+    vm,
+    memoryMiB: spec.memoryMiB,
+    dirtyMiBPerSecond: guest.dirtyMiBPerSecond,
+    bootIdUnchanged: guest.bootId === bootId,
+    memoryErrors: guest.memoryErrors,
+    heartbeats: guest.heartbeats,
+  };
+  if (!judged.bootIdUnchanged)
+    throw new CommandFailure(`${vm} was rebooted: its boot id was ${bootId} and is ${guest.bootId}`);
+  if (judged.memoryErrors > 0) throw new CommandFailure(`${vm} found ${judged.memoryErrors} errors in its own memory`);
+  return judged;
+}
+
+async function keepUp(cluster: Cluster, interrupt: Interrupt): Promise<void> {
+  process.stderr.write(`\n${describeAccess(cluster)}\nCtrl-C takes everything down.\n`);
+  try {
+    await Promise.race([interrupt.promise, cluster.broken]);
+  } catch (error) {
+    // To be taken down is what it was kept up for.
+    if (!interrupt.signal.aborted) throw error;
+  }
+}
+
+export function describeAccess(cluster: Cluster): string {
+  return [
+    `API   ${cluster.api.url} (cluster "${cluster.name}")`,
+    `key   in ${cluster.keyFile}`,
+    "",
+    `  export DROVER_API=${cluster.api.url} DROVER_KEY_FILE=${cluster.keyFile} DROVER_CLUSTER=${cluster.name}`,
+    "  npm run --silent drover -- vm list",
+  ].join("\n");
+}

@@ -1,0 +1,62 @@
+// What the demo may be asked for.
+import { readArguments, readChoice, readInteger } from "../arguments.ts";
+import { doorbellKinds, tableKinds } from "../cluster/cluster.ts";
+
+export const demoHelp = `drover demo: a running guest moves between hosts, and you watch
+
+  drover demo
+  drover demo --hosts 16 --guests 8            eight migrations at once, there and back
+  drover demo --memory 128 --dirty 40 --migrations 10
+  drover demo --table dynamodb --doorbell sqs  the adapters for AWS, against local servers
+  drover demo --keep                           leave the cluster up until Ctrl-C
+
+  --hosts N         hosts, 2 to 16 (2)
+  --guests N        guests, 1 to 32 (1)
+  --memory MiB      memory of each guest, 16 to 1024 (64)
+  --dirty MiB/s     how fast each guest writes to its memory, 0 to 400 (10)
+  --migrations N    moves in all, 1 to 1000 (each guest there and back)
+  --table KIND      sqlite or dynamodb (sqlite)
+  --doorbell KIND   embedded or sqs (embedded)
+  --keep            leave everything up afterwards, until Ctrl-C
+  --json            one JSON document on stdout, progress on stderr`;
+
+export type DemoOptions = {
+  hosts: number;
+  guests: number;
+  memoryMiB: number;
+  dirtyMiBPerSecond: number;
+  migrations: number;
+  table: (typeof tableKinds)[number];
+  doorbell: (typeof doorbellKinds)[number];
+  keep: boolean;
+  json: boolean;
+};
+
+/** @throws UsageError */
+export function readDemoOptions(args: string[]): DemoOptions {
+  const text = { type: "string" } as const;
+  const flag = { type: "boolean", default: false } as const;
+  const { values } = readArguments(args, {
+    hosts: text,
+    guests: text,
+    memory: text,
+    dirty: text,
+    migrations: text,
+    table: text,
+    doorbell: text,
+    keep: flag,
+    json: flag,
+  });
+  const guests = readInteger("guests", values.guests, { min: 1, max: 32, usual: 1 });
+  return {
+    hosts: readInteger("hosts", values.hosts, { min: 2, max: 16, usual: 2 }),
+    guests,
+    memoryMiB: readInteger("memory", values.memory, { min: 16, max: 1024, usual: 64 }),
+    dirtyMiBPerSecond: readInteger("dirty", values.dirty, { min: 0, max: 400, usual: 10 }),
+    migrations: readInteger("migrations", values.migrations, { min: 1, max: 1000, usual: 2 * guests }),
+    table: readChoice("table", values.table, tableKinds, "sqlite"),
+    doorbell: readChoice("doorbell", values.doorbell, doorbellKinds, "embedded"),
+    keep: values.keep === true,
+    json: values.json === true,
+  };
+}

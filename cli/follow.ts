@@ -1,0 +1,65 @@
+// Follows a migration to its end through the API, telling what happens as it happens.
+import { isTerminal, type Migration, type Round } from "../schemas/migration.ts";
+import type { Api } from "./api.ts";
+import type { Progress } from "./progress.ts";
+import { showBytes, showDuration, showRate } from "./units.ts";
+
+const waitMs = 2000;
+
+export const nameOf = ({ vm, source, destination }: Migration): string => `${vm} ${source} → ${destination}`;
+
+/** Resolves with the ended migration. Giving up on `signal` leaves the migration alone. */
+export async function followMigration(
+  api: Api,
+  cluster: string,
+  begun: Migration,
+  progress: Progress,
+  signal?: AbortSignal,
+): Promise<Migration> {
+  const name = nameOf(begun);
+  const toldRounds = new Set<number>();
+  const toldAlarms = new Set<string>();
+  let migration = begun;
+  let phase = "";
+  for (;;) {
+    if (migration.phase !== phase) {
+      phase = migration.phase;
+      if (!progress.live) progress.line(`${name}: ${phase}`);
+    }
+    for (const round of migration.rounds) {
+      if (toldRounds.has(round.round)) continue;
+      toldRounds.add(round.round);
+      if (!progress.live) progress.line(`${name}: ${describeRound(round)}`);
+    }
+    const last = migration.rounds.at(-1);
+    progress.status(begun.id, `${name}  ${phase}${last ? `  ${describeRound(last)}` : ""}`);
+    if (isTerminal(migration.phase)) {
+      progress.status(begun.id, null);
+      return migration;
+    }
+    const next = await api.waitMigration(cluster, begun.id, migration.revision, waitMs, signal);
+    if (next.revision === migration.revision) await tellAlarms();
+    migration = next;
+  }
+
+  async function tellAlarms(): Promise<void> {
+    const { alarms } = await api.getVm(cluster, begun.vm);
+    for (const { code, since, detail } of alarms) {
+      if (toldAlarms.has(code + since)) continue;
+      toldAlarms.add(code + since);
+      progress.alarm(`${begun.vm}: ${code} since ${since}: ${detail}`);
+    }
+  }
+}
+
+function describeRound(round: Round): string {
+  const parts = [
+    `round ${round.round}`,
+    `${showBytes(round.bytes)} in ${showDuration(round.durationMs)}`,
+    `${showBytes(round.remainingBytes)} left`,
+    `sending ${showRate(round.bandwidthBytesPerSecond)}`,
+    `dirtied ${showRate(round.dirtyBytesPerSecond)}`,
+  ];
+  if (round.throttlePercent > 0) parts.push(`throttled ${round.throttlePercent} %`);
+  return parts.join(", ");
+}

@@ -1,0 +1,34 @@
+// Ctrl-C and its relatives, and the death of whoever launched this process, as one promise and one signal.
+import { whenLauncherGone } from "../infra/launcher.ts";
+import { CommandFailure, exitCodes } from "./exit.ts";
+
+export type Interrupt = {
+  signal: AbortSignal;
+  /** Rejects when it comes. */
+  promise: Promise<never>;
+  /** Gives the signals back to the system's ways. */
+  dispose(): void;
+};
+
+export function awaitInterrupt(): Interrupt {
+  const controller = new AbortController();
+  const interrupt = (why: string) => {
+    controller.abort(new CommandFailure(why, exitCodes.interrupted));
+  };
+  const promise = new Promise<never>((_, reject) => {
+    controller.signal.addEventListener("abort", () => reject(controller.signal.reason), { once: true });
+  });
+  promise.catch(() => {});
+  const onSignal = (name: NodeJS.Signals) => interrupt(`interrupted by ${name}`);
+  const signals: NodeJS.Signals[] = ["SIGINT", "SIGTERM", "SIGHUP"];
+  for (const name of signals) process.on(name, onSignal);
+  const stopWatching = whenLauncherGone(() => interrupt("interrupted: whoever launched this is gone"));
+  return {
+    signal: controller.signal,
+    promise,
+    dispose: () => {
+      stopWatching();
+      for (const name of signals) process.removeListener(name, onSignal);
+    },
+  };
+}

@@ -1,0 +1,30 @@
+// Amounts as people read them.
+const MiB = 2 ** 20;
+
+export function showBytes(bytes: number): string {
+  if (bytes < 1024) return `${bytes} B`;
+  if (bytes < MiB) return `${(bytes / 1024).toFixed(1)} KiB`;
+  return `${(bytes / MiB).toFixed(1)} MiB`;
+}
+
+export const showRate = (bytesPerSecond: number): string => `${(bytesPerSecond / MiB).toFixed(1)} MiB/s`;
+
+export function showDuration(milliseconds: number): string {
+  if (milliseconds >= 10_000) return `${(milliseconds / 1000).toFixed(1)} s`;
+  return `${milliseconds.toFixed(milliseconds < 100 ? 1 : 0)} ms`;
+}
+
+/** Columns side by side; the first is flush left, the others flush right. */
+export function showTable(rows: string[][], indent = ""): string {
+  const widths: number[] = [];
+  for (const row of rows)
+    for (const [column, cell] of row.entries()) widths[column] = Math.max(widths[column] ?? 0, cell.length);
+  return rows
+    .map((row) => {
+      const cells = row.map((cell, column) =>
+        column === 0 ? cell.padEnd(widths[0] ?? 0) : cell.padStart(widths[column] ?? 0),
+      );
+      return `${indent}${cells.join("   ")}`.trimEnd();
+    })
+    .join("\n");
+}
