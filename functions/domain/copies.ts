@@ -3,9 +3,10 @@
 import type { AgentReport } from "../../schemas/agent.ts";
 import type { ProblemCode } from "../../schemas/problems.ts";
 import { roleOf } from "./migrations.ts";
-import { type Context, type Motion, recordSeen } from "./motion.ts";
+import { bumpSlot, type Context, type Motion, recordSeen } from "./motion.ts";
 import type { CopyDuty, MigrationState, Slot, VmRecord } from "./records.ts";
-import { endGuest, isOwner, observeGuest } from "./vms.ts";
+import { isSame } from "./same.ts";
+import { dutyOf, endGuest, isOwner, observeGuest } from "./vms.ts";
 
 export type CopySeen = Extract<AgentReport, { kind: "copy-seen" }>;
 export type Standing = {
@@ -18,7 +19,7 @@ export type Standing = {
 };
 export type SeenDecision =
   | { kind: "refuse"; problem: ProblemCode }
-  | { kind: "accept"; vm: VmRecord; migration: MigrationState | null; slot: Slot; removesDuty: boolean };
+  | { kind: "accept"; vm: VmRecord; migration: MigrationState | null; slot: Slot; duty: CopyDuty | null };
 
 export function seeCopy(standing: Standing, report: CopySeen, context: Omit<Context, "actor">): SeenDecision {
   const { hostId, duty } = standing;
@@ -28,8 +29,17 @@ export function seeCopy(standing: Standing, report: CopySeen, context: Omit<Cont
   const { vm, migration, slot } = moved;
   const copy = { hostId, copyId: report.copyId };
   const isGone = report.state === "gone";
-  const removesDuty = isGone && duty !== null;
-  const accept = (after: VmRecord): SeenDecision => ({ kind: "accept", vm: after, migration, slot, removesDuty });
+  const accept = (after: VmRecord): SeenDecision => {
+    const dutyAfter = isGone ? null : renewDuty(duty, after, copy);
+    // The host is to read its duties again before it acts on one that is no more.
+    return {
+      kind: "accept",
+      vm: after,
+      migration,
+      duty: dutyAfter,
+      slot: isSame(duty, dutyAfter) ? slot : bumpSlot(slot),
+    };
+  };
 
   if (isOwner(standing.vm, copy)) {
     if (report.state === "held") return accept(vm);
@@ -41,6 +51,12 @@ export function seeCopy(standing: Standing, report: CopySeen, context: Omit<Cont
   if (isGone || isOfMigration) return accept(vm);
   // The record names another copy: this one is to go.
   return { kind: "refuse", problem: report.fencingToken < vm.fencingToken ? "stale-fencing-token" : "not-yours" };
+}
+
+/** A verdict may have raised the token since the duty was written; the owner's host learns it when the VM is at rest. */
+function renewDuty(duty: CopyDuty | null, vm: VmRecord, copy: { hostId: string; copyId: string }): CopyDuty | null {
+  if (!duty || vm.migrationId !== null || !isOwner(vm, copy)) return duty;
+  return dutyOf(vm, copy.copyId);
 }
 
 function hasEndedAlready(vm: VmRecord): boolean {

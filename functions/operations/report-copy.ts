@@ -59,7 +59,8 @@ export function reportCopy(ports: Ports, call: AgentCall, report: CopySeen): Age
       const vmRevision = batch.put<VmRecord>(vm, decision.vm);
       batch.events(vmEvents(vm.value, decision.vm), { vm: vmRevision });
       const slotRevision = batch.put<Slot>(slot, decision.slot);
-      if (decision.removesDuty) batch.remove(duty);
+      if (decision.duty) batch.put<CopyDuty>(duty, decision.duty);
+      else batch.remove(duty);
       if (migration?.value && decision.migration) {
         const revision = batch.put<MigrationState>(migration, decision.migration);
         const drafts = migrationEvents(migration.value, decision.migration);

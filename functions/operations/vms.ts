@@ -204,8 +204,9 @@ async function putStopDuty(
   if (!vm.owner) return [];
   const { hostId, copyId } = vm.owner;
   const duty = await readOne<CopyDuty>(ports, keys.copy(clusterId, hostId, copyId));
-  if (!duty.value || duty.value.wantedRunState === vm.wantedRunState) return [];
-  batch.put(duty, { ...duty.value, wantedRunState: vm.wantedRunState });
+  const renewed = dutyOf(vm, copyId);
+  if (!duty.value || isSame(duty.value, renewed)) return [];
+  batch.put(duty, renewed);
   const role = moving && moving.after.migration.source.hostId === hostId ? "source" : "destination";
   const inMotion = moving?.after.slots[role];
   if (moving && inMotion) {
