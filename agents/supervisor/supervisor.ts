@@ -53,6 +53,8 @@ export class Supervisor {
   #receiving: { migrationId: string; endpoint: StreamEndpoint } | null = null;
   #stopRetry: (() => void) | null = null;
   #dismissed = false;
+  /** Called once the copy is gone: what is left of it may be removed. */
+  onDestroyed: () => void = () => {};
 
   constructor(memo: CopyMemo, machine: Machine | null, ports: SupervisorPorts) {
     this.#memo = memo;
@@ -223,7 +225,7 @@ export class Supervisor {
     });
   }
 
-  /** Ends the guest and frees the lock file. The caller removes the copy's folder. */
+  /** Ends the guest, frees the lock file, and lets the copy's folder be removed. */
   destroy(): Promise<void> {
     return this.#serial.run(async () => {
       this.#watch.end();
@@ -237,6 +239,7 @@ export class Supervisor {
       }
       this.#machine = null;
       await this.#lock.release();
+      this.onDestroyed();
     });
   }
 

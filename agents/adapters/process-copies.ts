@@ -1,0 +1,152 @@
+// The copies of guests on this host, each with a supervisor's process of its own. `<data>/copies/<copyId>/` is what a
+// copy leaves on disk; whoever has such a folder has a copy, whatever became of its processes.
+import { existsSync } from "node:fs";
+import { mkdir, readdir, rm } from "node:fs/promises";
+import type { Socket } from "node:net";
+import { join } from "node:path";
+import type { DatabaseSync } from "node:sqlite";
+import { setTimeout as delay } from "node:timers/promises";
+import { CopyId } from "../../schemas/ids.ts";
+import type { VmSpec } from "../../schemas/vm.ts";
+import type { Copies, Copy, CopyRequest } from "../ports/copies.ts";
+import { aliveName, memoName, removedPrefix, socketName } from "../supervisor/protocol.ts";
+import { syncFolder } from "./durable-file.ts";
+import { holdExclusively } from "./exclusive-file.ts";
+import { ProcessCopy, type SupervisorFinder } from "./process-copy.ts";
+import { SupervisorProcesses } from "./supervisor-processes.ts";
+import { connectInFolder } from "./unix-socket.ts";
+
+export type ProcessCopiesOptions = {
+  /** This host's own folder, `DROVER_DATA`. */
+  data: string;
+  sharedVolume: string;
+  hypervisor: VmSpec["hypervisor"];
+};
+
+/** The folder of gate decisions, to be read by FileGate also where a copy is gone. */
+export const gatesFolder = (data: string): string => join(data, "gates");
+
+/** @throws when another agent lives on the same folder */
+export async function openProcessCopies(options: ProcessCopiesOptions): Promise<Copies> {
+  const folder = join(options.data, "copies");
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  const alive = await holdExclusively(join(options.data, "agent.lock"));
+  if (!alive) throw new Error(`another agent lives on ${options.data}: stop it, or give this one a folder of its own`);
+  return new ProcessCopies(folder, options, alive);
+}
+
+class ProcessCopies implements Copies {
+  readonly #folder: string;
+  readonly #options: ProcessCopiesOptions;
+  readonly #alive: DatabaseSync;
+  readonly #processes: SupervisorProcesses;
+  readonly #copies = new Map<string, ProcessCopy>();
+  readonly #launching = new Map<string, Promise<Copy>>();
+  readonly #finder: SupervisorFinder = {
+    reach: (copyId, signal) => this.#reach(copyId, signal),
+    gone: (copyId) => this.#copies.delete(copyId),
+  };
+
+  constructor(folder: string, options: ProcessCopiesOptions, alive: DatabaseSync) {
+    this.#folder = folder;
+    this.#options = options;
+    this.#alive = alive;
+    this.#processes = new SupervisorProcesses(options.hypervisor);
+  }
+
+  launch(request: CopyRequest): Promise<Copy> {
+    const { copyId } = request;
+    const known = this.#launching.get(copyId);
+    if (known) return known;
+    const launching = this.#launch(request).finally(() => this.#launching.delete(copyId));
+    this.#launching.set(copyId, launching);
+    return launching;
+  }
+
+  async list(): Promise<Copy[]> {
+    await Promise.allSettled(this.#launching.values());
+    const copies: Copy[] = [];
+    for (const name of await readdir(this.#folder)) {
+      // A supervisor that died while it removed its copy's folder.
+      if (name.startsWith(removedPrefix)) await rm(join(this.#folder, name), { recursive: true, force: true });
+      if (CopyId.safeParse(name).success && (await this.#isCopy(name))) copies.push(this.#copy(name));
+    }
+    const greeted = copies.map((copy) => (copy as ProcessCopy).greeted().catch(() => null));
+    const greetings = await Promise.all(greeted);
+    return copies.filter((_, index) => greetings[index] !== null);
+  }
+
+  keepSpare(): void {
+    this.#processes.keepSpare();
+  }
+
+  async close(): Promise<void> {
+    for (const copy of this.#copies.values()) copy.detach();
+    this.#copies.clear();
+    await this.#processes.close();
+    if (this.#alive.isOpen) this.#alive.close();
+  }
+
+  async #launch(request: CopyRequest): Promise<Copy> {
+    const { copyId } = request;
+    const directory = this.#directory(CopyId.parse(copyId));
+    if (existsSync(join(directory, memoName))) {
+      const copy = this.#copy(copyId);
+      const greeting = await copy.greeted();
+      if (greeting?.built) return copy;
+      if (greeting) await copy.destroy(); // It never was: no guest was built, so nothing is lost.
+    }
+    await mkdir(directory, { recursive: true, mode: 0o700 });
+    await syncFolder(this.#folder);
+    const answer = await this.#processes.give({ kind: "launch", ...this.#place(directory), request });
+    if (answer.kind === "failed") throw new Error(`launching ${copyId}: ${answer.detail}`);
+    const copy = this.#copy(copyId);
+    if (!(await copy.greeted())) throw new Error(`launching ${copyId}: it was destroyed meanwhile`);
+    return copy;
+  }
+
+  #copy(copyId: string): ProcessCopy {
+    let copy = this.#copies.get(copyId);
+    if (!copy) {
+      copy = new ProcessCopy(copyId, this.#finder);
+      this.#copies.set(copyId, copy);
+    }
+    return copy;
+  }
+
+  /** A folder without a memo is what a supervisor left that died before it began; nothing can run there. */
+  async #isCopy(copyId: string): Promise<boolean> {
+    const directory = this.#directory(copyId);
+    if (existsSync(join(directory, memoName))) return true;
+    const alive = await holdExclusively(join(directory, aliveName)).catch(() => null);
+    if (!alive) return existsSync(directory); // Its supervisor is just beginning.
+    alive.close();
+    await rm(directory, { recursive: true, force: true });
+    return false;
+  }
+
+  async #reach(copyId: string, signal: AbortSignal): Promise<Socket | null> {
+    const directory = this.#directory(copyId);
+    for (let pauseMs = 20; ; pauseMs = Math.min(1000, pauseMs * 2)) {
+      signal.throwIfAborted();
+      try {
+        return await connectInFolder(directory, socketName);
+      } catch {
+        // Nobody listens: dead, or not yet there.
+      }
+      if (!existsSync(directory)) return null;
+      const answer = existsSync(join(directory, memoName))
+        ? await this.#processes.give({ kind: "recover", ...this.#place(directory) })
+        : null;
+      if (answer?.kind !== "ready") await delay(pauseMs);
+    }
+  }
+
+  #directory(copyId: string): string {
+    return join(this.#folder, copyId);
+  }
+
+  #place(directory: string) {
+    return { directory, sharedVolume: this.#options.sharedVolume, gates: gatesFolder(this.#options.data) };
+  }
+}

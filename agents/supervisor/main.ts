@@ -1,0 +1,123 @@
+// The process of one copy's supervisor. It is started ahead or at need, waits on its input for the one order that it
+// serves, and outlives the agent that gave it. Without an order it ends with its agent.
+//   main.ts <embedded> [spare]   spare: also makes the hypervisor ready for its first guest
+import { appendFileSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
+import type { DatabaseSync } from "node:sqlite";
+import { writeDurably } from "../adapters/durable-file.ts";
+import { holdExclusively } from "../adapters/exclusive-file.ts";
+import { FileGate } from "../adapters/file-gate.ts";
+import { lineSplitter } from "../adapters/line-socket.ts";
+import { SqliteLockFiles } from "../adapters/sqlite-lock-file.ts";
+import { systemClock } from "../adapters/system-clock.ts";
+import type { Hypervisor } from "../ports/hypervisor.ts";
+import { messageOf } from "./lock-hold.ts";
+import { CopyMemo } from "./memo.ts";
+import { launchCopy, recoverCopy } from "./open-copy.ts";
+import { aliveName, logName, memoName, Order, type OrderAnswer, processName, removedPrefix } from "./protocol.ts";
+import { serve } from "./serve.ts";
+import type { Supervisor, SupervisorPorts } from "./supervisor.ts";
+
+const orderLimitBytes = 64 * 1024;
+
+async function loadHypervisor(kind: string | undefined): Promise<Hypervisor> {
+  if (kind === "embedded") {
+    const { createEmbeddedHypervisor } = await import("../adapters/embedded/hypervisor.ts");
+    return createEmbeddedHypervisor();
+  }
+  throw new Error(`a supervisor's process has no hypervisor "${kind}": choose embedded`);
+}
+
+function say(answer: OrderAnswer): Promise<void> {
+  return new Promise((resolve) => process.stdout.write(`${JSON.stringify(answer)}\n`, () => resolve()));
+}
+
+async function leave(code: number): Promise<never> {
+  await hypervisor.then((ready) => ready.close()).catch(() => {});
+  process.exit(code);
+}
+
+/** Held for as long as this process lives; kept here, so that it is never collected and thereby let go. */
+let alive: DatabaseSync | null = null;
+
+async function begin(order: Order): Promise<void> {
+  process.chdir(order.directory);
+  // Two supervisors of one copy would each keep a gate and a lock file of their own.
+  alive = await holdExclusively(join(order.directory, aliveName));
+  if (!alive) {
+    await say({ kind: "busy" });
+    return leave(0);
+  }
+  writeFileSync(processName, `${process.pid}\n`, { mode: 0o600 });
+  try {
+    const supervisor = await open(order);
+    await serve(supervisor, (answered) => void answered.then(() => leave(0)));
+    await say({ kind: "ready" });
+  } catch (error) {
+    log(error);
+    if (order.kind === "launch") removeFolder(order.directory);
+    await say({ kind: "failed", detail: messageOf(error) });
+    await leave(1);
+  }
+}
+
+async function open(order: Order): Promise<Supervisor> {
+  const { directory, sharedVolume, gates } = order;
+  const memoPath = join(directory, memoName);
+  const ports: SupervisorPorts = {
+    hypervisor: await hypervisor,
+    lockFiles: new SqliteLockFiles(sharedVolume),
+    gate: new FileGate(gates),
+    clock: systemClock,
+    memory: { write: (memo) => writeDurably(memoPath, `${JSON.stringify(memo)}\n`) },
+    directory,
+  };
+  process.on("uncaughtException", (error) => {
+    log(error);
+    process.exit(70); // The agent starts another, which reads what is durable.
+  });
+  const supervisor =
+    order.kind === "launch"
+      ? await launchCopy(order.request, ports)
+      : await recoverCopy(CopyMemo.parse(JSON.parse(readFileSync(memoPath, "utf8"))), ports);
+  supervisor.onDestroyed = () => removeFolder(directory);
+  return supervisor;
+}
+
+/** In the copy's folder, which is the current one. */
+function log(error: unknown): void {
+  appendFileSync(logName, `${error instanceof Error ? error.stack : String(error)}\n`, { mode: 0o600 });
+}
+
+/** In one step as seen from outside, so that no half of it is ever taken for a copy. */
+function removeFolder(directory: string): void {
+  const removed = join(dirname(directory), `${removedPrefix}${basename(directory)}`);
+  rmSync(removed, { recursive: true, force: true });
+  renameSync(directory, removed);
+  rmSync(removed, { recursive: true, force: true });
+}
+
+// Whoever started this process may be gone at any time.
+process.stdout.on("error", () => {});
+process.on("SIGHUP", () => {});
+
+const [kind, spare] = process.argv.slice(2);
+const hypervisor = loadHypervisor(kind);
+hypervisor.then(
+  (ready) => (spare === "spare" ? ready.warm().catch(() => {}) : undefined),
+  () => {}, // The order is answered with it.
+);
+
+let ordered = false;
+const split = lineSplitter(orderLimitBytes, (line) => {
+  if (ordered) return;
+  ordered = true;
+  void begin(Order.parse(JSON.parse(line)));
+});
+process.stdin.on("data", (chunk: Buffer) => {
+  if (!split(chunk)) process.exit(2);
+});
+process.stdin.on("error", () => {});
+process.stdin.on("close", () => {
+  if (!ordered) void leave(0);
+});

@@ -1,0 +1,109 @@
+// A supervisor's door: the agent that greeted last is the agent; whatever it says is a sign of its life.
+import { chmodSync, rmSync } from "node:fs";
+import { createServer, type Server, type Socket } from "node:net";
+import { lineSplitter } from "../adapters/line-socket.ts";
+import { messageOf } from "./lock-hold.ts";
+import { Call, type Greeting, incomingFrom, outgoingFrom, type Said, socketName } from "./protocol.ts";
+import type { Supervisor } from "./supervisor.ts";
+
+const lineLimitBytes = 64 * 1024;
+
+/** Listens in the current folder: an absolute path may be longer than a socket's name can be.
+ *  @param onDestroyed called when the copy is gone and its last answer was given */
+export async function serve(supervisor: Supervisor, onDestroyed: (answered: Promise<void>) => void): Promise<Server> {
+  let agent: Socket | null = null;
+  const server = createServer((socket) => {
+    agent?.destroy(); // An agent that restarted; the one before is dead.
+    agent = socket;
+    socket.on("error", () => socket.destroy());
+    socket.on("close", () => {
+      if (agent === socket) agent = null;
+    });
+    const split = lineSplitter(lineLimitBytes, (line) => {
+      supervisor.agentSeen();
+      if (line === "") return;
+      void answer(supervisor, line).then(({ said, isGone }) => {
+        const answered = new Promise<void>((resolve) => socket.write(`${JSON.stringify(said)}\n`, () => resolve()));
+        if (isGone) onDestroyed(answered);
+      });
+    });
+    socket.on("data", (chunk: Buffer) => {
+      if (!split(chunk)) socket.destroy();
+    });
+    unlisten?.();
+    unlisten = supervisor.listen((event) => socket.write(`${JSON.stringify({ event } satisfies Said)}\n`));
+    socket.on("close", () => {
+      // What happens while nobody listens is kept for the next agent.
+      if (agent !== null) return;
+      unlisten?.();
+      unlisten = null;
+    });
+  });
+  let unlisten: (() => void) | null = null;
+  rmSync(socketName, { force: true });
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    const mask = process.umask(0o177);
+    server.listen(socketName, () => resolve());
+    process.umask(mask);
+  });
+  chmodSync(socketName, 0o600);
+  return server;
+}
+
+async function answer(supervisor: Supervisor, line: string): Promise<{ said: Said; isGone: boolean }> {
+  let id = 0;
+  try {
+    const call = Call.parse(JSON.parse(line));
+    id = call.id;
+    const result = (await perform(supervisor, call)) ?? null;
+    return { said: { id, result }, isGone: call.method === "destroy" };
+  } catch (error) {
+    return { said: { id, error: messageOf(error) }, isGone: false };
+  }
+}
+
+function perform(supervisor: Supervisor, call: Call): Promise<unknown> | Greeting {
+  switch (call.method) {
+    case "hello":
+      return greetingOf(supervisor);
+    case "status":
+      return supervisor.status();
+    case "run":
+      return supervisor.run(call.fencingToken);
+    case "arrivePaused":
+      return supervisor.arrivePaused(call.fencingToken);
+    case "pause":
+      return supervisor.pause();
+    case "reset":
+      return supervisor.reset();
+    case "permitNext":
+      return supervisor.permitNext(call.next);
+    case "receive":
+      return supervisor.receive(incomingFrom(call.stream));
+    case "send":
+      return supervisor.send(outgoingFrom(call.stream));
+    case "throttle":
+      return supervisor.throttle(call.percent);
+    case "cancelStream":
+      return supervisor.cancelStream();
+    case "holdAtGate":
+      return supervisor.holdAtGate(call.agentSilenceMs);
+    case "passGate":
+      return supervisor.passGate();
+    case "cancelAtGate":
+      return supervisor.cancelAtGate();
+    case "destroy":
+      return supervisor.destroy();
+  }
+}
+
+function greetingOf(supervisor: Supervisor): Greeting {
+  const { request, leaving, machine } = supervisor.memo;
+  return {
+    vmId: request.vmId,
+    spec: request.spec,
+    migrationId: leaving?.migrationId ?? request.migrationId,
+    built: machine !== null,
+  };
+}

@@ -1,0 +1,216 @@
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { readdirSync, readFileSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
+import { openProcessCopies } from "../../../agents/adapters/process-copies.ts";
+import type { Copies } from "../../../agents/ports/copies.ts";
+import { CopyMemo } from "../../../agents/supervisor/memo.ts";
+import { toBase64Url } from "../../../schemas/signing.ts";
+import { type CopiesHost, copiesContract, eventOf } from "../../contract/copies.ts";
+import { spec as simulatedSpec, ulid } from "../../support/assignments.ts";
+import { temporaryFolder } from "../../support/temporary-folder.ts";
+
+const spec = { ...simulatedSpec, hypervisor: "embedded" as const };
+
+class ProcessHost implements CopiesHost {
+  readonly address: string;
+  readonly data: string;
+  readonly #volume: string;
+  #copies: Copies | null = null;
+
+  constructor(data: string, volume: string, address: string) {
+    this.data = data;
+    this.#volume = volume;
+    this.address = address;
+  }
+
+  async openAgent(): Promise<Copies> {
+    await this.killAgent();
+    this.#copies = await openProcessCopies({ data: this.data, sharedVolume: this.#volume, hypervisor: "embedded" });
+    return this.#copies;
+  }
+
+  /** To a supervisor the end of an agent looks alike, however it came: its connection ends. */
+  async killAgent(): Promise<void> {
+    await this.#copies?.close();
+    this.#copies = null;
+  }
+
+  async supervisorPid(copyId: string): Promise<number> {
+    return Number(await readFile(join(this.data, "copies", copyId, "supervisor.pid"), "utf8"));
+  }
+
+  async guestPid(copyId: string): Promise<number> {
+    const memo = CopyMemo.parse(JSON.parse(await readFile(join(this.data, "copies", copyId, "copy.json"), "utf8")));
+    assert.ok(memo.machine);
+    return memo.machine.pid;
+  }
+
+  async killSupervisor(copyId: string): Promise<void> {
+    await kill(await this.supervisorPid(copyId));
+  }
+
+  async killGuest(copyId: string): Promise<void> {
+    await kill(await this.guestPid(copyId));
+  }
+
+  async close(): Promise<void> {
+    const copies = this.#copies ?? (await this.openAgent());
+    for (const copy of await copies.list()) await copy.destroy();
+    await this.killAgent();
+  }
+}
+
+async function kill(pid: number): Promise<void> {
+  process.kill(pid, "SIGKILL");
+  while (isAlive(pid)) await delay(5);
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+    return !/^[ZX]/.test(stat.slice(stat.lastIndexOf(")") + 2));
+  } catch {
+    return false;
+  }
+}
+
+async function makeBench(folderName?: string) {
+  const folder = await temporaryFolder(folderName);
+  const hosts: [ProcessHost, ProcessHost] = [
+    new ProcessHost(join(folder.path, "a"), folder.path, "127.0.0.61"),
+    new ProcessHost(join(folder.path, "b"), folder.path, "127.0.0.62"),
+  ];
+  const close = async () => {
+    for (const host of hosts) await host.close();
+    await folder.remove();
+  };
+  return { hosts, spec, sleep: (milliseconds: number) => delay(milliseconds), close };
+}
+
+copiesContract("processes, embedded hypervisor", () => makeBench());
+
+const copyId = ulid("copy", 1);
+const request = { vmId: "vm-1", copyId, spec, arriving: false, migrationId: null };
+
+test("a data folder with a name too long for a socket serves as well", async () => {
+  const bench = await makeBench(`drover-${"long-".repeat(24)}`);
+  try {
+    const copy = await (await bench.hosts[0].openAgent()).launch(request);
+    assert.deepEqual(await copy.run(5), { kind: "granted" });
+  } finally {
+    await bench.close();
+  }
+});
+
+test("a second agent on the same data folder is refused by name", async () => {
+  const bench = await makeBench();
+  try {
+    await bench.hosts[0].openAgent();
+    const options = { data: bench.hosts[0].data, sharedVolume: "/nowhere", hypervisor: "embedded" as const };
+    await assert.rejects(openProcessCopies(options), /another agent lives on/);
+  } finally {
+    await bench.close();
+  }
+});
+
+test("the stream's key is in no argument, no environment and no file of any process", async () => {
+  const bench = await makeBench();
+  try {
+    const [a, b] = bench.hosts;
+    const source = await (await a.openAgent()).launch(request);
+    const migrationId = ulid("mig", 1);
+    const arriving = { ...request, copyId: ulid("copy", 2), arriving: true, migrationId };
+    const destination = await (await b.openAgent()).launch(arriving);
+    await source.run(5);
+    const key = new Uint8Array(randomBytes(32));
+    const endpoint = await destination.receive({ address: b.address, peerAddress: a.address, key, migrationId });
+    const round = eventOf(source, (event) => event.kind === "sampled");
+    const limits = { bandwidthLimitBytesPerSecond: null };
+    await source.send({ endpoint, localAddress: a.address, key, migrationId, limits });
+    await round;
+    const pids = [
+      ...(await Promise.all([a.supervisorPid(copyId), a.guestPid(copyId)])),
+      ...(await Promise.all([b.supervisorPid(arriving.copyId), b.guestPid(arriving.copyId)])),
+    ];
+    const secrets = [
+      Buffer.from(key),
+      toBase64Url(key),
+      Buffer.from(key).toString("base64"),
+      Buffer.from(key).toString("hex"),
+    ];
+    const places = pids.flatMap((pid) => [`/proc/${pid}/cmdline`, `/proc/${pid}/environ`]);
+    for (const data of [a.data, b.data]) {
+      for (const entry of readdirSync(data, { recursive: true, withFileTypes: true })) {
+        if (entry.isFile()) places.push(join(entry.parentPath, entry.name));
+      }
+    }
+    assert.ok(places.length > 8);
+    for (const place of places) {
+      const content = readFileSync(place);
+      for (const secret of secrets) assert.equal(content.includes(secret), false, place);
+    }
+  } finally {
+    await bench.close();
+  }
+});
+
+test("a spare serves the next launch, and ends with its agent when it was not used", async () => {
+  const bench = await makeBench();
+  try {
+    const copies = await bench.hosts[0].openAgent();
+    copies.keepSpare();
+    copies.keepSpare();
+    const spare = await childOf(process.pid);
+    const copy = await copies.launch(request);
+    assert.equal(await bench.hosts[0].supervisorPid(copyId), spare);
+    await copy.destroy();
+    copies.keepSpare();
+    const unused = await childOf(process.pid);
+    await bench.hosts[0].killAgent();
+    while (isAlive(unused)) await delay(5);
+  } finally {
+    await bench.close();
+  }
+});
+
+/** The one supervisor's process that this process has started and not let go of. */
+async function childOf(parent: number): Promise<number> {
+  const pids = readdirSync("/proc").filter((name) => {
+    try {
+      const stat = readFileSync(`/proc/${name}/stat`, "utf8");
+      const isChild = Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]) === parent;
+      return isChild && readFileSync(`/proc/${name}/cmdline`, "utf8").includes("supervisor/main");
+    } catch {
+      return false;
+    }
+  });
+  const living = pids.map(Number).filter(isAlive);
+  assert.equal(living.length, 1, `supervisors: ${living.join()}`);
+  return living[0] ?? 0;
+}
+
+test("a copy whose supervisor died before the guest was built is launched anew", async () => {
+  const bench = await makeBench();
+  try {
+    const [host] = bench.hosts;
+    const first = await (await host.openAgent()).launch(request);
+    const memoPath = join(host.data, "copies", copyId, "copy.json");
+    const memo = CopyMemo.parse(JSON.parse(await readFile(memoPath, "utf8")));
+    const guestPid = await host.guestPid(copyId);
+    await host.killAgent();
+    await host.killSupervisor(copyId);
+    await kill(guestPid);
+    const { writeFile } = await import("node:fs/promises");
+    await writeFile(memoPath, JSON.stringify({ ...memo, machine: null }));
+    const again = await (await host.openAgent()).launch(request);
+    assert.notEqual(again, first);
+    assert.equal((await again.status()).machine, "held");
+    assert.deepEqual(await again.run(5), { kind: "granted" });
+  } finally {
+    await bench.close();
+  }
+});
