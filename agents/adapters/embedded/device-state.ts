@@ -51,7 +51,7 @@ type Layout = { tscAt: number; startTimesAt: number };
 
 /** Where two things stand inside a packed state. @throws when it is not a state of this format */
 function readLayout(packed: Uint8Array): Layout {
-  const view = new DataView(packed.buffer, packed.byteOffset, packed.byteLength);
+  const view = viewOf(packed);
   if (packed.byteLength < headerBytes || view.getInt32(4, true) !== 6) throw new Error("not a v86 state of format 6");
   const infoBytes = view.getInt32(12, true);
   if (infoBytes < 0 || headerBytes + infoBytes > packed.byteLength) throw new Error("the v86 state is cut off");
@@ -83,14 +83,25 @@ function readLayout(packed: Uint8Array): Layout {
 export function adapt(state: DeviceState, clockMs: number, skip: ReadonlySet<RepairName>): bigint {
   const { packed } = state;
   const { tscAt, startTimesAt } = readLayout(packed);
-  const view = new DataView(packed.buffer, packed.byteOffset, packed.byteLength);
+  const view = viewOf(packed);
   if (!skip.has("timer"))
-    for (let counter = 0; counter < 3; counter++) {
-      const at = startTimesAt + counter * 8;
+    for (const at of timersAt(startTimesAt))
       view.setFloat64(at, view.getFloat64(at, true) - state.clockMs + clockMs, true); // R4
-    }
   return view.getBigUint64(tscAt, true);
 }
+
+/** The guest's clock, ns, and the start times of its timers, on the clock of the process that saved them, ms. */
+export function readClocks(packed: Uint8Array): { tsc: bigint; startTimesMs: number[] } {
+  const { tscAt, startTimesAt } = readLayout(packed);
+  const view = viewOf(packed);
+  return {
+    tsc: view.getBigUint64(tscAt, true),
+    startTimesMs: timersAt(startTimesAt).map((at) => view.getFloat64(at, true)),
+  };
+}
+
+const timersAt = (at: number): number[] => [at, at + 8, at + 16];
+const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
 /** What must follow v86's own restore.
  *  @param tsc the guest's clock as it must read now, ns */

@@ -6,6 +6,7 @@ import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { HostFacts } from "../../../schemas/host.ts";
 import type { Hypervisor, LaunchRequest, Machine, MachineReference } from "../../ports/hypervisor.ts";
+import { childEnvironment } from "../child-environment.ts";
 import { LaunchAnswer, type LaunchLine, readLines } from "./control-protocol.ts";
 import { lastWords, MachineClient } from "./machine-client.ts";
 import { isAlive } from "./process-identity.ts";
@@ -65,7 +66,7 @@ class EmbeddedHypervisor implements Hypervisor {
       const { startedAt, socket } = answer;
       return await MachineClient.connect({ pid, startedAt, socket });
     } catch (error) {
-      child.kill("SIGKILL");
+      await end(child);
       throw new Error(
         `building the guest of ${request.vmId}: ${error instanceof Error ? error.message : String(error)}`,
       );
@@ -103,13 +104,22 @@ class EmbeddedHypervisor implements Hypervisor {
   }
 }
 
+async function end(child: GuestProcess): Promise<void> {
+  if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
+  await new Promise<void>((resolve) => {
+    child.once("exit", () => resolve());
+    child.ref();
+    child.kill("SIGKILL");
+  });
+}
+
 function start(words: string[]): GuestProcess {
   // Detached: a session of its own, so that a signal to the caller's terminal does not reach the guest.
   const child = spawn(process.execPath, ["--disable-warning=ExperimentalWarning", program, ...words], {
     detached: true,
     cwd: dirname(program),
     stdio: ["pipe", "pipe", "ignore"],
-    env: {},
+    env: childEnvironment(),
   });
   return child as GuestProcess;
 }

@@ -1,5 +1,5 @@
 // Two hosts of embedded guests on loopback, and what a test may do to their processes.
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readlinkSync, rmSync } from "node:fs";
 import { mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -9,6 +9,9 @@ import { MachineClient } from "../../../agents/adapters/embedded/machine-client.
 import { isAlive } from "../../../agents/adapters/embedded/process-identity.ts";
 import type { Hypervisor, Machine, MachineEvent, StreamSample } from "../../../agents/ports/hypervisor.ts";
 import type { GuestReport, VmSpec } from "../../../schemas/vm.ts";
+
+// Many short-lived processes: compiled sources are kept between them.
+process.env["NODE_COMPILE_CACHE"] ??= join(import.meta.dirname, "../../../node_modules/.cache/drover-compiled");
 
 export const smallSpec: VmSpec = {
   hypervisor: "embedded",
@@ -46,20 +49,16 @@ export function makeBench(): EmbeddedBench {
   };
 }
 
-/** Processes of guests whose working folder is this one or within; a spare's is the source tree. */
-export function guestProcessesIn(folder: string): number[] {
+/** Processes whose working folder is within this one, as every launched guest's is. */
+export function processesIn(folder: string): number[] {
   return readdirSync("/proc").flatMap((name) => {
     if (!/^\d+$/.test(name)) return [];
     try {
-      return readFileSync(`/proc/${name}/environ`, "latin1").length === 0 && cwdOf(name).startsWith(folder) ? [Number(name)] : [];
+      return readlinkSync(`/proc/${name}/cwd`).startsWith(folder) ? [Number(name)] : [];
     } catch {
-      return [];
+      return []; // It ended meanwhile.
     }
   });
-}
-
-function cwdOf(pid: string): string {
-  return readdirSync(`/proc/${pid}/cwd`) ? readFileSync(`/proc/${pid}/cmdline`, "latin1") : "";
 }
 
 export const asClient = (machine: Machine): MachineClient => {
@@ -93,7 +92,10 @@ export class Ear {
     });
   }
 
-  kind<K extends MachineEvent["kind"]>(kind: K, from = this.events.length): Promise<Extract<MachineEvent, { kind: K }>> {
+  kind<K extends MachineEvent["kind"]>(
+    kind: K,
+    from = this.events.length,
+  ): Promise<Extract<MachineEvent, { kind: K }>> {
     return this.until((event): event is Extract<MachineEvent, { kind: K }> => event.kind === kind, from);
   }
 
