@@ -88,7 +88,7 @@ export class Agent {
 
   async #heartbeat(): Promise<void> {
     const facts = await this.#options.facts();
-    const factsNow = JSON.stringify(facts);
+    const factsNow = withoutNoise(facts);
     const isNews = factsNow !== this.#toldFacts;
     const answer = await this.#context.controlPlane.heartbeat({
       ...(isNews ? { facts } : {}),
@@ -235,4 +235,13 @@ export class Agent {
       });
     });
   }
+}
+
+/** Free space changes all the time; only when it changes much is it news. */
+function withoutNoise(facts: HostFacts): string {
+  const volumes = facts.volumes.map((volume) => ({
+    ...volume,
+    freeMiB: Math.round(Math.log2(volume.freeMiB + 1) * 4),
+  }));
+  return JSON.stringify({ ...facts, volumes });
 }

@@ -21,7 +21,7 @@ const variables = {
     .default(7420)
     .describe("a port, 1 to 65535, the same on all hosts"),
   DROVER_JOIN_TOKEN_FILE: folder.optional().describe("a file with the one-time join token"),
-  DROVER_HYPERVISOR: z.enum(["embedded", "simulated"]).default("embedded").describe("embedded or simulated"),
+  DROVER_HYPERVISOR: z.enum(["embedded"]).default("embedded").describe("embedded"),
   DROVER_GUEST_MEMORY_MIB: z.coerce
     .number()
     .int()

@@ -19,7 +19,6 @@ export function explore(bounds: Bounds, stateLimit: number): Exploration {
   const depths: number[] = [];
   const backwards: number[][] = [];
   const settled: number[] = [];
-  let frontier: World[] = [];
 
   const register = (world: World, parent: number, name: string): { id: number; isNew: boolean } => {
     const key = JSON.stringify(world);
@@ -42,10 +41,8 @@ export function explore(bounds: Bounds, stateLimit: number): Exploration {
 
   const first = initialWorld();
   register(first, -1, "");
-  frontier = [first];
   let head = 0;
   const queue: { id: number; world: World }[] = [{ id: 0, world: first }];
-  const samples = new Map<number, World>();
   while (head < queue.length) {
     const entry = queue[head];
     queue[head] = undefined as never;
@@ -64,7 +61,6 @@ export function explore(bounds: Bounds, stateLimit: number): Exploration {
   return finish(true);
 
   function finish(isExhausted: boolean): Exploration {
-    frontier = [];
     const states = parents.length;
     const deepest = depths.reduce((a, b) => Math.max(a, b), 0);
     if (!isExhausted) return { states, isExhausted, violation: null, stuck: null, deepest };
@@ -87,7 +83,6 @@ export function explore(bounds: Bounds, stateLimit: number): Exploration {
     }
     if (shortest < 0) return { states, isExhausted, violation: null, stuck: null, deepest };
     const key = [...ids].find(([, id]) => id === shortest)?.[0] ?? "{}";
-    samples.clear();
     return {
       states,
       isExhausted,

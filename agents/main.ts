@@ -1,0 +1,173 @@
+// One host's agent as a process: reads the environment, joins if it has not, and works until SIGTERM. Guests live on.
+import { randomBytes } from "node:crypto";
+import { existsSync } from "node:fs";
+import { mkdir, readFile } from "node:fs/promises";
+import { join as joinPath } from "node:path";
+import process from "node:process";
+import type { HostFacts } from "../schemas/host.ts";
+import { signerFrom } from "../schemas/signing.ts";
+import { openCounterFile } from "./adapters/counter-file.ts";
+import { createEmbeddedHypervisor } from "./adapters/embedded/hypervisor.ts";
+import { openFileJournal } from "./adapters/file-journal.ts";
+import { readHostFacts } from "./adapters/host-facts.ts";
+import { createHttpControlPlane } from "./adapters/http-control-plane.ts";
+import { readIncarnation } from "./adapters/incarnation.ts";
+import { type Identity, join, loadIdentity } from "./adapters/join.ts";
+import { createLongPollDoorbellWait } from "./adapters/long-poll-doorbell-wait.ts";
+import { openProcessCopies } from "./adapters/process-copies.ts";
+import type { SignedRequests } from "./adapters/signed-requests.ts";
+import { createSqsDoorbellWait } from "./adapters/sqs-doorbell-wait.ts";
+import { systemClock } from "./adapters/system-clock.ts";
+import { createTcpPeerLinks } from "./adapters/tcp-peer-link.ts";
+import { Agent } from "./agent.ts";
+import { type AgentConfig, readConfig } from "./config.ts";
+import type { DoorbellWait } from "./ports/control-plane.ts";
+import type { Log } from "./roles/context.ts";
+import { measureRoundTrips } from "./round-trips.ts";
+
+const agentVersion = "0.1.0";
+/** A guest stands at the gate for so long at most when its agent has died there. */
+const agentSilenceMs = 1000;
+
+const log: Log = (entry) => process.stderr.write(`${JSON.stringify({ at: new Date().toISOString(), ...entry })}\n`);
+
+/** Something the operator must mend before the agent can start. */
+class CannotStart extends Error {}
+
+async function main(): Promise<void> {
+  const config = readConfigOrLeave();
+  await Promise.all([
+    mkdir(config.DROVER_DATA, { recursive: true, mode: 0o700 }),
+    mkdir(config.DROVER_RUN, { recursive: true, mode: 0o700 }),
+  ]);
+  if (!existsSync(config.DROVER_SHARED_VOLUME)) {
+    throw new CannotStart(
+      `DROVER_SHARED_VOLUME names ${config.DROVER_SHARED_VOLUME}, which does not exist: mount the shared volume first`,
+    );
+  }
+  const isFirstLife = !existsSync(joinPath(config.DROVER_RUN, "incarnation"));
+  const incarnation = readIncarnation(config.DROVER_RUN);
+  const facts = factsOf(config);
+  const identity = await identify(config, await facts());
+  const sign = await signerFrom(identity.privateKey);
+  const acknowledged = openCounterFile(joinPath(config.DROVER_DATA, "acknowledged"));
+  const http = await createHttpControlPlane({
+    url: config.DROVER_CONTROL_PLANE,
+    cluster: config.DROVER_CLUSTER,
+    host: config.DROVER_HOST,
+    incarnation,
+    sign,
+    verificationKey: identity.verificationKey,
+    fetch,
+    clock: systemClock,
+    acknowledged,
+    wallNowMs: Date.now,
+  });
+  const { controlPlane, p99Ms } = measureRoundTrips(http, systemClock);
+  const copies = await openProcessCopies({
+    data: config.DROVER_DATA,
+    sharedVolume: config.DROVER_SHARED_VOLUME,
+    hypervisor: config.DROVER_HYPERVISOR,
+  });
+  const peerLinks = await createTcpPeerLinks({
+    port: config.DROVER_PEER_PORT,
+    incarnation,
+    sign,
+    certificate: identity.certificate,
+    verificationKey: identity.verificationKey,
+    clock: systemClock,
+  });
+  const doorbell = openDoorbell(identity, http.requests);
+  const agent = new Agent({
+    context: {
+      hostId: config.DROVER_HOST,
+      incarnation,
+      copies,
+      controlPlane,
+      peerLinks,
+      journal: await openFileJournal(joinPath(config.DROVER_DATA, "journal")),
+      clock: systemClock,
+      randomBytes: (length) => randomBytes(length),
+      sign,
+      log,
+      commitMs: p99Ms,
+      agentSilenceMs,
+    },
+    doorbell: doorbell.wait,
+    facts,
+    isFirstLife,
+    onJoined: () => process.stdout.write(`${JSON.stringify({ joined: true, host: config.DROVER_HOST })}\n`),
+    onRefused: (detail) => {
+      log({ event: "refused-for-good", detail });
+      void leave(1);
+    },
+  });
+
+  let leaving: Promise<void> | null = null;
+  const leave = (code: number): Promise<void> => {
+    leaving ??= (async () => {
+      await agent.stop();
+      await doorbell.close();
+      acknowledged.close();
+      process.exit(code);
+    })();
+    return leaving;
+  };
+  for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => void leave(0));
+  await agent.start();
+}
+
+function readConfigOrLeave(): AgentConfig {
+  try {
+    return readConfig(process.env);
+  } catch (error) {
+    throw new CannotStart(error instanceof Error ? error.message : String(error));
+  }
+}
+
+function factsOf(config: AgentConfig): () => Promise<HostFacts> {
+  const hypervisor = createEmbeddedHypervisor();
+  return () =>
+    readHostFacts({
+      hypervisor,
+      agentVersion,
+      migrationAddress: config.DROVER_MIGRATION_ADDRESS,
+      volumes: [{ id: "shared", path: config.DROVER_SHARED_VOLUME, shared: true }],
+      guestMemoryMiB: config.DROVER_GUEST_MEMORY_MIB ?? null,
+    });
+}
+
+async function identify(config: AgentConfig, facts: HostFacts): Promise<Identity> {
+  const { DROVER_DATA: data, DROVER_CLUSTER: cluster, DROVER_HOST: host } = config;
+  const known = await loadIdentity(data, cluster, host);
+  if (known) return known;
+  if (!config.DROVER_JOIN_TOKEN_FILE) {
+    throw new CannotStart(
+      `${host} has not joined ${cluster} yet: set DROVER_JOIN_TOKEN_FILE to a file with a join token`,
+    );
+  }
+  let token: string;
+  try {
+    token = (await readFile(config.DROVER_JOIN_TOKEN_FILE, "utf8")).trim();
+  } catch (error) {
+    throw new CannotStart(`DROVER_JOIN_TOKEN_FILE: ${error instanceof Error ? error.message : String(error)}`);
+  }
+  return join({ url: config.DROVER_CONTROL_PLANE, cluster, host, dataFolder: data, token, facts, fetch });
+}
+
+function openDoorbell(identity: Identity, requests: SignedRequests): { wait: DoorbellWait; close(): Promise<void> } {
+  switch (identity.doorbell.kind) {
+    case "long-poll":
+      return { wait: createLongPollDoorbellWait(requests), close: async () => {} };
+    case "sqs": {
+      const wait = createSqsDoorbellWait({ address: identity.doorbell, clock: systemClock });
+      return { wait, close: () => wait.close() };
+    }
+  }
+}
+
+main().catch((error: unknown) => {
+  if (error instanceof CannotStart) process.stderr.write(`${error.message}\n`);
+  else log({ event: "cannot-start", error: error instanceof Error ? (error.stack ?? error.message) : String(error) });
+  process.exit(error instanceof CannotStart ? 2 : 1);
+});
