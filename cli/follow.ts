@@ -22,14 +22,14 @@ export async function followMigration(
   let migration = begun;
   let phase = "";
   for (;;) {
-    if (migration.phase !== phase) {
-      phase = migration.phase;
-      if (!progress.live) progress.line(`${name}: ${phase}`);
-    }
     for (const round of migration.rounds) {
       if (toldRounds.has(round.round)) continue;
       toldRounds.add(round.round);
       if (!progress.live) progress.line(`${name}: ${describeRound(round)}`);
+    }
+    if (migration.phase !== phase) {
+      phase = migration.phase;
+      if (!progress.live) progress.line(`${name}: ${phase}`);
     }
     const last = migration.rounds.at(-1);
     progress.status(begun.id, `${name}  ${phase}${last ? `  ${describeRound(last)}` : ""}`);

@@ -11,6 +11,9 @@ const root = dirname(dirname(import.meta.dirname));
  *  @param path from the root, without its ending */
 export const programPath = (path: string): string => join(root, `${path}${extname(import.meta.filename)}`);
 
+/** Where Node keeps compiled sources between runs of the work tree: half of what starting a process takes. */
+const compileCache = join(root, "node_modules", ".cache", "drover-compiled");
+
 export type Child = {
   readonly name: string;
   readonly pid: number;
@@ -36,7 +39,7 @@ export async function startChild(program: ChildProgram): Promise<Child> {
   const log = openSync(logFile, "a", 0o600);
   const child = spawn(process.execPath, [program.program], {
     // Its own variables alone: what Drover reads, the caller did not mean by accident.
-    env: { ...withoutDrover(process.env), ...program.environment },
+    env: { ...withoutDrover(process.env), ...compileCacheVariable(), ...program.environment },
     stdio: ["ignore", "pipe", log],
     detached: true, // Ctrl-C is ours to pass on.
   });
@@ -86,6 +89,10 @@ async function readLine(child: ChildProcess): Promise<{ [name: string]: unknown 
       }
     });
   });
+}
+
+function compileCacheVariable(): Record<string, string> {
+  return existsSync(join(root, "node_modules")) ? { NODE_COMPILE_CACHE: compileCache } : {};
 }
 
 function withoutDrover(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {

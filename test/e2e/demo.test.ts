@@ -1,0 +1,171 @@
+// The demo as its users run it: real processes, real guests, the public API.
+import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { afterEach, describe, test } from "node:test";
+import { DemoDocument } from "../../cli/demo/document.ts";
+import { mostAtOnce } from "../../cli/demo/report.ts";
+import { DroverProcess } from "./processes.ts";
+
+const started: DroverProcess[] = [];
+function drover(args: string[], environment: Record<string, string> = {}): DroverProcess {
+  const made = new DroverProcess(args, environment);
+  started.push(made);
+  return made;
+}
+afterEach(async () => {
+  for (const made of started.splice(0)) await made.dispose();
+});
+
+const skip = existsSync("/proc/self/environ") ? false : "a local cluster needs /proc";
+const skipAws =
+  process.platform === "linux" && process.arch === "x64"
+    ? skip
+    : "the DynamoDB-compatible server is for linux-x64 alone";
+
+async function runDemo(args: string[]): Promise<DemoDocument> {
+  const demo = drover(["demo", "--json", ...args]);
+  await demo.until("stderr", /runs on host-a, boot id/);
+  assert.ok(demo.processes().length >= 4, "control plane, agents, supervisor and guest are processes of their own");
+  assert.equal(await demo.ended, 0, demo.stderr);
+  assert.deepEqual(demo.left(), [], "nothing is left running, no file is left");
+  return DemoDocument.parse(JSON.parse(demo.stdout));
+}
+
+function isWellThereAndBack(document: DemoDocument): void {
+  const [away, back] = document.migrations;
+  assert.equal(document.migrations.length, 2);
+  assert.deepEqual([away?.source, away?.destination], ["host-a", "host-b"]);
+  assert.deepEqual([back?.source, back?.destination], ["host-b", "host-a"]);
+  for (const migration of document.migrations) {
+    assert.equal(migration.phase, "completed");
+    assert.equal(migration.verdict, "committed");
+    assert.equal(migration.encrypted, true);
+    assert.ok(migration.rounds.length >= 1);
+    assert.ok(migration.bytes >= 1_000_000, "a guest's memory was sent");
+    assert.ok(migration.downtimeMs > 0 && migration.downtimeMs < migration.totalMs);
+    assert.ok(Date.parse(migration.startedAt) <= Date.parse(migration.endedAt));
+  }
+  const [guest] = document.guests;
+  assert.equal(document.guests.length, 1);
+  assert.equal(guest?.bootIdUnchanged, true);
+  assert.equal(guest?.memoryErrors, 0);
+  assert.ok(guest && guest.heartbeats > 0);
+}
+
+describe("the demo", { skip }, () => {
+  test("a running guest moves there and back, on SQLite and the long poll", async () => {
+    const document = await runDemo(["--memory", "32"]);
+    isWellThereAndBack(document);
+    assert.deepEqual([document.hypervisor, document.table], ["embedded", "sqlite"]);
+  });
+
+  test("the same on DynamoDB and SQS", { skip: skipAws }, async () => {
+    const document = await runDemo(["--memory", "32", "--table", "dynamodb", "--doorbell", "sqs"]);
+    isWellThereAndBack(document);
+    assert.equal(document.table, "dynamodb");
+  });
+
+  test("guests on hosts of their own move at the same time", async () => {
+    const { migrations, guests } = await runDemo([
+      "--hosts",
+      "4",
+      "--guests",
+      "2",
+      "--memory",
+      "32",
+      "--migrations",
+      "6",
+    ]);
+    assert.equal(migrations.length, 6);
+    assert.equal(guests.length, 2);
+    assert.equal(mostAtOnce(migrations), 2);
+  });
+
+  test("guests that share a pair of hosts take turns, and every move ends well", async () => {
+    const { migrations } = await runDemo(["--guests", "2", "--memory", "32", "--migrations", "4"]);
+    assert.equal(migrations.length, 4);
+    assert.equal(mostAtOnce(migrations), 1, "one session per host");
+  });
+
+  test("without a terminal it tells its progress and its report in plain lines", async () => {
+    const demo = drover(["demo", "--memory", "32"], { FORCE_COLOR: "0" });
+    assert.equal(await demo.ended, 0, demo.stderr);
+    assert.match(demo.stdout, /round 0, [\d.]+ MiB in [\d.]+ m?s, .* left, sending .* MiB\/s, dirtied .* MiB\/s/);
+    assert.match(demo.stdout, /never rebooted, 0 memory errors/);
+    assert.equal(demo.stdout.includes("\u001b"), false);
+  });
+
+  test("killed by kill -9 in the middle of a migration, it leaves no process and no file", async () => {
+    const demo = drover(["demo", "--json", "--memory", "64", "--migrations", "50"]);
+    await demo.until("stderr", /precopy|round 0/);
+    assert.ok(demo.processes().length >= 5);
+    demo.child.kill("SIGKILL");
+    await demo.ended;
+    await demo.untilNothingLeft();
+  });
+
+  test("kept up, it answers the command, and Ctrl-C takes all of it down", async () => {
+    const demo = drover(["demo", "--json", "--memory", "32", "--keep"]);
+    const [, url = ""] = await demo.until("stderr", /DROVER_API=(\S+)/);
+    const [, keyFile = ""] = await demo.until("stderr", /DROVER_KEY_FILE=(\S+)/);
+    const environment = { DROVER_API: url, DROVER_KEY_FILE: keyFile, DROVER_CLUSTER: "local" };
+    demo.processes();
+
+    const list = drover(["vm", "list", "-o", "json"], environment);
+    assert.equal(await list.ended, 0, list.stderr);
+    const [vm] = JSON.parse(list.stdout);
+    assert.deepEqual([vm.vm, vm.runState, vm.owner.hostId], ["vm-1", "running", "host-a"]);
+
+    const move = drover(["migration", "start", "--vm", "vm-1", "--to", "host-b", "--wait", "-o", "json"], environment);
+    assert.equal(await move.ended, 0, move.stderr);
+    assert.equal(JSON.parse(move.stdout).phase, "completed");
+
+    const nowhere = drover(["migration", "start", "--vm", "vm-1", "--to", "host-z"], environment);
+    assert.equal(await nowhere.ended, 7);
+    assert.match(nowhere.stderr, /host-unknown/);
+    assert.equal(nowhere.stdout, "");
+
+    const wrongKey = drover(["host", "list"], { ...environment, DROVER_KEY_FILE: import.meta.filename });
+    assert.equal(await wrongKey.ended, 4);
+
+    demo.child.kill("SIGINT");
+    assert.equal(await demo.ended, 0, demo.stderr);
+    assert.deepEqual(demo.left(), []);
+  });
+
+  test("interrupted while it starts, it leaves nothing either", async () => {
+    const demo = drover(["demo", "--json"]);
+    await demo.until("stderr", /control plane at/);
+    demo.processes();
+    demo.child.kill("SIGTERM");
+    assert.equal(await demo.ended, 130);
+    await demo.untilNothingLeft();
+  });
+});
+
+describe("what the command refuses", () => {
+  const refused: [string[], Record<string, string>, RegExp][] = [
+    [["demo", "--hosts", "17"], {}, /--hosts is a whole number from 2 to 16; "17"/],
+    [["demo", "--guests", "0"], {}, /--guests/],
+    [["demo", "--memory", "sixty"], {}, /--memory .* from 16 to 1024; "sixty"/],
+    [["demo", "--dirty", "-1"], {}, /--dirty/],
+    [["demo", "--migrations", "1.5"], {}, /--migrations/],
+    [["demo", "--table", "postgres"], {}, /--table is one of sqlite, dynamodb/],
+    [["demo", "--doorbel", "sqs"], {}, /no option --doorbel; did you mean --doorbell/],
+    [["demo", "now"], {}, /now/],
+    [["migraton", "list"], {}, /did you mean drover migration list/],
+    [["vm", "list", "--cluster", "c"], {}, /DROVER_API is not set/],
+    [["vm", "list", "--cluster", "c"], { DROVER_API: "nowhere" }, /DROVER_API is not an http address/],
+    [["vm", "list", "--cluster", "c"], { DROVER_API: "http://127.0.0.1:1" }, /DROVER_KEY_FILE is not set/],
+    [["vm", "list"], {}, /DROVER_CLUSTER/],
+    [["vm", "start", "--vm", "vm-1"], {}, /--host is missing/],
+  ];
+  for (const [args, environment, message] of refused) {
+    test(`drover ${args.join(" ")} ${JSON.stringify(environment)}`, async () => {
+      const command = drover(args, environment);
+      assert.equal(await command.ended, 2, command.stderr);
+      assert.match(command.stderr, message);
+      assert.equal(command.stdout, "");
+    });
+  }
+});
