@@ -52,7 +52,7 @@ export function createApp(outside: Ports, options: AppOptions = {}): App {
     if (methods.length === 0) {
       return problemResponse(c, { code: "route-unknown", detail: `There is nothing at ${path}.` });
     }
-    const allowed = [...new Set(methods.map((route) => route.method))].join(", ");
+    const allowed = [...new Set(methods.map((route) => route.method))].sort().join(", ");
     c.header("allow", allowed);
     return problemResponse(c, { code: "method-not-allowed", detail: `This address takes ${allowed}.` });
   });
