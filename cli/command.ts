@@ -86,7 +86,9 @@ export function apiFromEnvironment(): Api {
     const code = (error as NodeJS.ErrnoException).code;
     throw new UsageError(`DROVER_KEY_FILE: ${keyFile} cannot be read (${code})`);
   }
-  if (key === "") throw new UsageError(`DROVER_KEY_FILE: ${keyFile} is empty`);
+  if (!/^[\x21-\x7e]{8,512}$/.test(key)) {
+    throw new UsageError(`DROVER_KEY_FILE: ${keyFile} is to hold one API key and nothing else, 8 to 512 characters`);
+  }
   return createApi({ url, key });
 }
 

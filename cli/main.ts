@@ -3,16 +3,14 @@ import { ApiProblem } from "./api.ts";
 import { nearest } from "./arguments.ts";
 import type { Command } from "./command.ts";
 import { hostCommands } from "./commands/hosts.ts";
+import { agentCommand, demoCommand, upCommand } from "./commands/local.ts";
 import { migrationCommands } from "./commands/migrations.ts";
-import { agentCommand, upCommand } from "./commands/up.ts";
 import { vmCommands } from "./commands/vms.ts";
-import { demo } from "./demo/demo.ts";
-import { demoHelp } from "./demo/options.ts";
 import { CommandFailure, type ExitCode, exitCodes, UsageError } from "./exit.ts";
 import { showTable } from "./units.ts";
 
 const commands: Command[] = [
-  { name: "demo", summary: "watch a running guest move between hosts", help: demoHelp, run: demo },
+  demoCommand,
   upCommand,
   agentCommand,
   ...hostCommands,

@@ -8,16 +8,14 @@ import { type Reaper, startReaper } from "../../infra/reaper.ts";
 import { makeKeyPair, toBase64Url } from "../../schemas/signing.ts";
 import { type Api, createApi } from "../api.ts";
 import { type Child, logTail, programPath, startChild } from "./child.ts";
-import { startLocalAws } from "./local-aws.ts";
-
-export const tableKinds = ["sqlite", "dynamodb"] as const;
-export const doorbellKinds = ["embedded", "sqs"] as const;
+import type { DoorbellKind, TableKind } from "./kinds.ts";
+import type { LocalAws } from "./local-aws.ts";
 
 export type ClusterOptions = {
   /** 2 to 16 of them: host-a, host-b, … */
   hosts: number;
-  table: (typeof tableKinds)[number];
-  doorbell: (typeof doorbellKinds)[number];
+  table: TableKind;
+  doorbell: DoorbellKind;
   /** What guests may take of each host's memory. */
   guestMemoryMiB: number;
   /** How often hosts report when idle, so that guests' reports are fresh. */
@@ -76,7 +74,7 @@ async function startIn(folder: string, reaper: Reaper, options: ClusterOptions):
     (await makeKeyPair()).privateKey,
   );
 
-  const aws = await startLocalAws({ folder, table: options.table === "dynamodb", queue: options.doorbell === "sqs" });
+  const aws = await startAws(folder, options);
   if (aws.description) step(aws.description);
 
   const heartbeat = options.heartbeatMs === undefined ? {} : { DROVER_HEARTBEAT_MS: String(options.heartbeatMs) };
@@ -182,6 +180,15 @@ async function startAll(hosts: string[], start: (host: string, index: number) =>
   };
   await Promise.all(Array.from({ length: 4 }, work));
   if (failures.length > 0) throw failures[0];
+}
+
+/** The AWS SDK takes long to load, so that it is loaded only where it is used. */
+async function startAws(folder: string, { table, doorbell }: ClusterOptions): Promise<LocalAws> {
+  const wanted = { folder, table: table === "dynamodb", queue: doorbell === "sqs" };
+  if (!wanted.table && !wanted.queue)
+    return { tableName: "", environment: {}, description: null, stop: async () => {} };
+  const { startLocalAws } = await import("./local-aws.ts");
+  return startLocalAws(wanted);
 }
 
 async function writeSecret(path: string, secret: string): Promise<string> {

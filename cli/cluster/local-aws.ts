@@ -2,7 +2,6 @@
 import { join } from "node:path";
 import { DynamoDBClient } from "@aws-sdk/client-dynamodb";
 import { ensureDynamoTable, startLocalDynamo } from "../../infra/local/dynamodb.ts";
-import { startLocalSqsProcess } from "../../infra/local/sqs.ts";
 
 export type LocalAws = {
   tableName: string;
@@ -33,6 +32,7 @@ export async function startLocalAws(wanted: { folder: string; table: boolean; qu
     names.push(`DynamoDB-compatible table at ${dynamo.endpoint}`);
   }
   if (wanted.queue) {
+    const { startLocalSqsProcess } = await import("../../infra/local/sqs.ts");
     const sqs = await startLocalSqsProcess();
     stops.push(sqs.stop);
     environment["DROVER_SQS_ENDPOINT"] = sqs.endpoint;

@@ -1,5 +1,6 @@
 // The demo: starts a cluster, boots guests, moves them while they run, asks them how they took it, and takes all down.
 import type { Migration } from "../../schemas/migration.ts";
+import { describeAccess } from "../cluster/access.ts";
 import { type Cluster, startCluster } from "../cluster/cluster.ts";
 import { CommandFailure } from "../exit.ts";
 import { followMigration } from "../follow.ts";
@@ -8,19 +9,14 @@ import { createProgress, type Progress } from "../progress.ts";
 import { showDuration } from "../units.ts";
 import { type DemoDocument, type DemoGuest, documentMigration } from "./document.ts";
 import { awaitReport, startGuest } from "./guests.ts";
-import { type DemoOptions, demoHelp, readDemoOptions } from "./options.ts";
+import type { DemoOptions } from "./options.ts";
 import { writeReport } from "./report.ts";
 
 /** Guests report with their host's heartbeat; once a second keeps what is shown fresh. */
 const heartbeatMs = 1000;
 const gapWithinMs = 15_000;
 
-export async function demo(args: string[]): Promise<void> {
-  if (args.includes("--help") || args.includes("-h")) {
-    process.stdout.write(`${demoHelp}\n`);
-    return;
-  }
-  const options = readDemoOptions(args);
+export async function demo(options: DemoOptions): Promise<void> {
   const progress = createProgress(options.json ? process.stderr : process.stdout);
   const interrupt = awaitInterrupt();
   // Interrupted before it is up: this process ends, and the reaper with it takes down what there is.
@@ -151,14 +147,4 @@ async function keepUp(cluster: Cluster, interrupt: Interrupt): Promise<void> {
     // To be taken down is what it was kept up for.
     if (!interrupt.signal.aborted) throw error;
   }
-}
-
-export function describeAccess(cluster: Cluster): string {
-  return [
-    `API   ${cluster.api.url} (cluster "${cluster.name}")`,
-    `key   in ${cluster.keyFile}`,
-    "",
-    `  export DROVER_API=${cluster.api.url} DROVER_KEY_FILE=${cluster.keyFile} DROVER_CLUSTER=${cluster.name}`,
-    "  npm run --silent drover -- vm list",
-  ].join("\n");
 }

@@ -1,6 +1,6 @@
 // What the demo may be asked for.
 import { readArguments, readChoice, readInteger } from "../arguments.ts";
-import { doorbellKinds, tableKinds } from "../cluster/cluster.ts";
+import { type DoorbellKind, doorbellKinds, type TableKind, tableKinds } from "../cluster/kinds.ts";
 
 export const demoHelp = `drover demo: a running guest moves between hosts, and you watch
 
@@ -26,8 +26,8 @@ export type DemoOptions = {
   memoryMiB: number;
   dirtyMiBPerSecond: number;
   migrations: number;
-  table: (typeof tableKinds)[number];
-  doorbell: (typeof doorbellKinds)[number];
+  table: TableKind;
+  doorbell: DoorbellKind;
   keep: boolean;
   json: boolean;
 };

@@ -1,6 +1,7 @@
 // The demo as its users run it: real processes, real guests, the public API.
 import assert from "node:assert/strict";
-import { existsSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterEach, describe, test } from "node:test";
 import { DemoDocument } from "../../cli/demo/document.ts";
 import { mostAtOnce } from "../../cli/demo/report.ts";
@@ -125,8 +126,11 @@ describe("the demo", { skip }, () => {
     assert.match(nowhere.stderr, /host-unknown/);
     assert.equal(nowhere.stdout, "");
 
-    const wrongKey = drover(["host", "list"], { ...environment, DROVER_KEY_FILE: import.meta.filename });
-    assert.equal(await wrongKey.ended, 4);
+    const wrongKeyFile = join(nowhere.temporary, "key");
+    writeFileSync(wrongKeyFile, "drover_not-the-key");
+    const wrongKey = drover(["host", "list"], { ...environment, DROVER_KEY_FILE: wrongKeyFile });
+    assert.equal(await wrongKey.ended, 4, wrongKey.stderr);
+    assert.match(wrongKey.stderr, /key-unknown/);
 
     demo.child.kill("SIGINT");
     assert.equal(await demo.ended, 0, demo.stderr);

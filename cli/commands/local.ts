@@ -1,10 +1,21 @@
-// `drover up`: a whole Drover on loopback that stays until Ctrl-C. `drover agent`: one host's agent, in this process.
+// What runs Drover on this machine. `drover up`: a whole Drover on loopback that stays until Ctrl-C. `drover agent`: one host's agent, in this process.
 import { readArguments, readChoice, readInteger } from "../arguments.ts";
-import { doorbellKinds, startCluster, tableKinds } from "../cluster/cluster.ts";
+import { doorbellKinds, tableKinds } from "../cluster/kinds.ts";
 import type { Command } from "../command.ts";
-import { describeAccess } from "../demo/demo.ts";
+import { demoHelp, readDemoOptions } from "../demo/options.ts";
 import { UsageError } from "../exit.ts";
 import { awaitInterrupt } from "../interrupt.ts";
+
+export const demoCommand: Command = {
+  name: "demo",
+  summary: "watch a running guest move between hosts",
+  help: demoHelp,
+  run: async (args) => {
+    const options = readDemoOptions(args);
+    const { demo } = await import("../demo/demo.ts");
+    await demo(options);
+  },
+};
 
 export const upCommand: Command = {
   name: "up",
@@ -29,6 +40,8 @@ export const upCommand: Command = {
       table: readChoice("table", values.table, tableKinds, "sqlite"),
       doorbell: readChoice("doorbell", values.doorbell, doorbellKinds, "embedded"),
     };
+    const { startCluster } = await import("../cluster/cluster.ts");
+    const { describeAccess } = await import("../cluster/access.ts");
     const interrupt = awaitInterrupt();
     const onStep = (step: string) => process.stderr.write(`${step}\n`);
     const cluster = await Promise.race([startCluster({ ...options, onStep }), interrupt.promise]);
