@@ -1,7 +1,7 @@
 // An SQS-compatible server on loopback, to run the SQS doorbell for real in tests and in the demo. It keeps its queues in
 // memory and checks no signatures: never for production.
 import { spawn } from "node:child_process";
-import { join } from "node:path";
+import { extname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { buildApp } from "fauxqs";
 
@@ -22,7 +22,8 @@ export async function startLocalSqs(options: { port?: number } = {}): Promise<Lo
 
 /** In a process of its own, which ends with this one, however this one ends. */
 export async function startLocalSqsProcess(options: { port?: number } = {}): Promise<LocalSqs & { pid: number }> {
-  const script = join(import.meta.dirname, "sqs-main.ts");
+  // As source or as packaged JavaScript.
+  const script = join(import.meta.dirname, `sqs-main${extname(import.meta.filename)}`);
   const child = spawn(process.execPath, [script, "--until-stdin-ends"], {
     stdio: ["pipe", "pipe", "inherit"],
     env: { ...process.env, DROVER_LISTEN: `127.0.0.1:${options.port ?? 0}` },
