@@ -516,12 +516,13 @@ function onGone(state: DestinationState): DestinationStep {
   const { record } = state;
   if (state.hasRelinquished) return step({ ...state, stage: "relinquished" }, { kind: "read-record" }, wakeSoon);
   if (record && record.verdict !== "open" && record.verdict !== "committed") return relayThenReport(state);
-  const mayHaveRun = state.runIntent > 0 && state.runRefused !== state.runIntent;
-  if (mayHaveRun) {
+  if (record?.verdict === "committed") {
+    const mayHaveRun = state.runIntent > 0 && state.runRefused !== state.runIntent;
+    if (!mayHaveRun) return step({ ...state, stage: "returning" }, returnReport(state));
     const lost: DestinationState = { ...state, stage: "lost", outcome: "guest-lost" };
     return step(lost, confirmReport(lost));
   }
-  if (record?.verdict === "committed") return step({ ...state, stage: "returning" }, returnReport(state));
+  // Nothing is known to be committed. Should it be all the same, the abort is refused and the record comes back.
   const aborting = intend({ ...state, stage: "aborting" }, "destination-lost-copy", "the destination's copy is gone");
   return step(aborting, abortReport(aborting));
 }

@@ -194,6 +194,22 @@ test("D6: no word once a commit may have been sent, or unasked", () => {
   assert.deepEqual(unasked.commands, []);
 });
 
+test("D3, D4: a lost copy whose abort is refused by a commit is returned, or named lost if it may have run", () => {
+  const refused: DestinationEvent = {
+    kind: "report-answered",
+    report: "destination-aborts",
+    outcome: "refused",
+    record: recordWith("committed"),
+  };
+  const after = (runIntent: number, runRefused: number) => {
+    const journal = { commitSent: true, runIntent, runRefused, relinquished: false };
+    return kinds(run(recoverDestination(begun, journal, "ended").state, refused).commands);
+  };
+  assert.deepEqual(after(1, 0), ["guest-confirmed"]);
+  assert.deepEqual(after(1, 1), ["destination-returns"]);
+  assert.deepEqual(after(0, 0), ["destination-returns"]);
+});
+
 test("it answers the source's ask with its own fresh reading", () => {
   const answer = (record: MigrationRecord | null) =>
     kinds(run(begun, ...toLoading, { kind: "gate-read", ask: 3, record }).commands)[0];
@@ -219,7 +235,10 @@ test("after the agent's restart the journal and the copy decide", () => {
   assert.deepEqual(recovered({}, "incomplete"), ["settle-stream"]);
   assert.ok(recovered({ commitSent: true }, "complete").includes("journal commit-sent"));
   assert.ok(recovered({ commitSent: true, runIntent: 1 }, "running").includes("guest-confirmed"));
-  assert.deepEqual(recovered({ commitSent: true, runIntent: 1 }, "ended"), ["guest-confirmed"]);
-  assert.deepEqual(recovered({ commitSent: true, runIntent: 1, runRefused: 1 }, "ended"), ["destination-aborts"]);
+  assert.deepEqual(
+    recovered({ commitSent: true, runIntent: 1 }, "ended"),
+    ["destination-aborts"],
+    "the record decides",
+  );
   assert.deepEqual(recovered({ relinquished: true }, "complete"), ["expect-peer", "destroy-copy"]);
 });
