@@ -23,6 +23,8 @@ export type ProcessCopiesOptions = {
   hypervisor: VmSpec["hypervisor"];
 };
 
+const failuresBeforeSaying = 3;
+
 /** The folder of gate decisions, to be read by FileGate also where a copy is gone. */
 export const gatesFolder = (data: string): string => join(data, "gates");
 
@@ -65,14 +67,14 @@ class ProcessCopies implements Copies {
 
   async list(): Promise<Copy[]> {
     await Promise.allSettled(this.#launching.values());
-    const copies: Copy[] = [];
+    const copies: ProcessCopy[] = [];
     for (const name of await readdir(this.#folder)) {
       // A supervisor that died while it removed its copy's folder.
       if (name.startsWith(removedPrefix)) await rm(join(this.#folder, name), { recursive: true, force: true });
       if (CopyId.safeParse(name).success && (await this.#isCopy(name))) copies.push(this.#copy(name));
     }
-    const greeted = copies.map((copy) => (copy as ProcessCopy).greeted().catch(() => null));
-    const greetings = await Promise.all(greeted);
+    // One that cannot be reached is not left out: who asks would take it for gone.
+    const greetings = await Promise.all(copies.map((copy) => copy.greeted()));
     return copies.filter((_, index) => greetings[index] !== null);
   }
 
@@ -127,6 +129,7 @@ class ProcessCopies implements Copies {
 
   async #reach(copyId: string, signal: AbortSignal): Promise<Socket | null> {
     const directory = this.#directory(copyId);
+    let failures = 0;
     for (let pauseMs = 20; ; pauseMs = Math.min(1000, pauseMs * 2)) {
       signal.throwIfAborted();
       try {
@@ -138,6 +141,9 @@ class ProcessCopies implements Copies {
       const answer = existsSync(join(directory, memoName))
         ? await this.#processes.give({ kind: "recover", ...this.#place(directory) })
         : null;
+      if (answer?.kind === "failed" && ++failures === failuresBeforeSaying) {
+        throw new Error(`the supervisor of ${copyId} in ${directory} cannot be started: ${answer.detail}`);
+      }
       if (answer?.kind !== "ready") await delay(pauseMs);
     }
   }

@@ -10,6 +10,7 @@ import { lineSplitter } from "./line-socket.ts";
 
 const signOfLifeMs = 250;
 const answerWithinMs = 30_000;
+const tryAgainMs = 2000;
 const lineLimitBytes = 1024 * 1024;
 
 type Waiting = { resolve: (result: unknown) => void; reject: (error: Error) => void; timer: NodeJS.Timeout };
@@ -32,17 +33,18 @@ export class ProcessCopy implements Copy {
   #connection: Promise<Socket | null>;
   #lastId = 0;
   #isDestroying = false;
+  #tryAgain: NodeJS.Timeout | undefined;
   /** What was heard before anybody listened, measurements apart. */
   readonly #unheard: CopyEvent[] = [];
 
   constructor(copyId: string, finder: SupervisorFinder) {
     this.copyId = copyId;
     this.#finder = finder;
-    this.#connection = this.#connect();
-    this.#connection.catch(() => {});
+    this.#connection = this.#keepConnecting();
   }
 
-  /** Resolves once its supervisor has said what it is. Null: there is no such copy any more. */
+  /** Resolves once its supervisor has said what it is. Null: there is no such copy any more.
+   *  @throws when its supervisor cannot be started */
   async greeted(): Promise<Greeting | null> {
     await this.#connection;
     return this.#greeting;
@@ -98,6 +100,7 @@ export class ProcessCopy implements Copy {
   detach(): void {
     this.#ended.abort(new Error("the agent has let go of this copy"));
     this.#listeners.clear();
+    clearTimeout(this.#tryAgain);
     void this.#connection.then(
       (socket) => socket?.destroy(),
       () => {},
@@ -145,8 +148,19 @@ export class ProcessCopy implements Copy {
   #lost(): void {
     if (this.#ended.signal.aborted || this.#isDestroying) return;
     this.#emit({ kind: "supervisor-lost" });
-    this.#connection = this.#connect();
-    this.#connection.catch(() => {});
+    this.#connection = this.#keepConnecting();
+  }
+
+  /** What is asked while no supervisor can be started is refused with the reason; it is tried again all the same. */
+  #keepConnecting(): Promise<Socket | null> {
+    const connection = this.#connect();
+    connection.catch(() => {
+      if (this.#ended.signal.aborted) return;
+      this.#tryAgain = setTimeout(() => {
+        this.#connection = this.#keepConnecting();
+      }, tryAgainMs);
+    });
+    return connection;
   }
 
   async #ask<T>(question: Question): Promise<T> {

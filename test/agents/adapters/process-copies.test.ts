@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
-import { readdirSync, readFileSync } from "node:fs";
-import { readFile } from "node:fs/promises";
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
@@ -78,6 +78,19 @@ function isAlive(pid: number): boolean {
   }
 }
 
+/** Supervisors and guests work in their copy's folder. */
+function processesIn(folder: string): number[] {
+  return readdirSync("/proc")
+    .filter((name) => {
+      try {
+        return /^\d+$/.test(name) && readlinkSync(`/proc/${name}/cwd`).startsWith(`${folder}/`);
+      } catch {
+        return false;
+      }
+    })
+    .map(Number);
+}
+
 async function makeBench(folderName?: string) {
   const folder = await temporaryFolder(folderName);
   const hosts: [ProcessHost, ProcessHost] = [
@@ -85,8 +98,12 @@ async function makeBench(folderName?: string) {
     new ProcessHost(join(folder.path, "b"), folder.path, "127.0.0.62"),
   ];
   const close = async () => {
-    for (const host of hosts) await host.close();
-    await folder.remove();
+    try {
+      for (const host of hosts) await host.close();
+    } finally {
+      for (const pid of processesIn(folder.path)) await kill(pid); // What a failed test left.
+      await folder.remove();
+    }
   };
   return { hosts, spec, sleep: (milliseconds: number) => delay(milliseconds), close };
 }
@@ -169,6 +186,7 @@ test("a spare serves the next launch, and ends with its agent when it was not us
     assert.equal(await bench.hosts[0].supervisorPid(copyId), spare);
     await copy.destroy();
     copies.keepSpare();
+    while (isAlive(spare)) await delay(5);
     const unused = await childOf(process.pid);
     await bench.hosts[0].killAgent();
     while (isAlive(unused)) await delay(5);
@@ -204,12 +222,31 @@ test("a copy whose supervisor died before the guest was built is launched anew",
     await host.killAgent();
     await host.killSupervisor(copyId);
     await kill(guestPid);
-    const { writeFile } = await import("node:fs/promises");
     await writeFile(memoPath, JSON.stringify({ ...memo, machine: null }));
     const again = await (await host.openAgent()).launch(request);
     assert.notEqual(again, first);
     assert.equal((await again.status()).machine, "held");
     assert.deepEqual(await again.run(5), { kind: "granted" });
+  } finally {
+    await bench.close();
+  }
+});
+
+test("a copy whose supervisor cannot be started is never left out of the list: the fault is told with its folder", async () => {
+  const bench = await makeBench();
+  try {
+    const [host] = bench.hosts;
+    await (await host.openAgent()).launch(request);
+    const memoPath = join(host.data, "copies", copyId, "copy.json");
+    const memo = await readFile(memoPath, "utf8");
+    await host.killAgent();
+    await host.killSupervisor(copyId);
+    await writeFile(memoPath, "{");
+    const copies = await host.openAgent();
+    await assert.rejects(copies.list(), new RegExp(`the supervisor of ${copyId} in .* cannot be started`));
+    await writeFile(memoPath, memo);
+    // It is tried again all the while.
+    while (!(await copies.list().catch(() => null))) await delay(100);
   } finally {
     await bench.close();
   }
