@@ -1,6 +1,9 @@
 // Is the agent still there? From the gate on, its silence is what lets the supervisor act alone.
 import type { Clock } from "../ports/clock.ts";
 
+/** This process may itself have been kept waiting: what the agent said meanwhile is read first. */
+const readFirstMs = 50;
+
 export class SilenceWatch {
   readonly #clock: Clock;
   #lastSeenMs: number;
@@ -22,12 +25,14 @@ export class SilenceWatch {
   /** Calls `onSilence` once when the agent has been silent for so long. Beginning again replaces the watch before. */
   begin(silenceMs: number, onSilence: () => void): void {
     this.end();
-    const look = () => {
-      const silentMs = this.#clock.monotonicMs() - this.#lastSeenMs;
-      if (silentMs >= silenceMs) onSilence();
-      else this.#stop = this.#clock.after(silenceMs - silentMs, look);
+    const wait = () => {
+      const leftMs = silenceMs - (this.#clock.monotonicMs() - this.#lastSeenMs);
+      this.#stop = this.#clock.after(Math.max(0, leftMs) + readFirstMs, () => {
+        if (this.isSilentFor(silenceMs)) onSilence();
+        else wait();
+      });
     };
-    look();
+    wait();
   }
 
   end(): void {

@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { readdir } from "node:fs/promises";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { requireWorkingLocks } from "../../../agents/adapters/lock-probe.ts";
 import { MemoryLockVolume } from "../../../agents/adapters/memory-lock-file.ts";
 import { SqliteLockFiles } from "../../../agents/adapters/sqlite-lock-file.ts";
 import { lockFileContract } from "../../contract/lock-file.ts";
@@ -68,4 +70,15 @@ test("memory: what a dead holder held is free and keeps its stamp; it holds noth
   volume.holderDied(holder);
   assert.deepEqual(await volume.as({}).read("vm-1"), { copyId: one, fencingToken: 3, next: null });
   if (outcome.kind === "taken") await assert.rejects(outcome.lock.permitNext({ copyId: two }));
+});
+
+test("a volume whose locks bar other processes passes the probe, which leaves nothing behind", async () => {
+  const folder = await temporaryFolder();
+  try {
+    await requireWorkingLocks(folder.path);
+    assert.deepEqual(await readdir(`${folder.path}/locks`), []);
+    await assert.rejects(requireWorkingLocks(`${folder.path}/missing`), /missing is not there/);
+  } finally {
+    await folder.remove();
+  }
 });
