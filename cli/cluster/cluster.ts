@@ -155,7 +155,9 @@ async function startIn(folder: string, reaper: Reaper, options: ClusterOptions):
     broken,
     logTails: async () => {
       const files = (await readdir(logs)).sort();
-      return files.map((file) => logTail({ name: file.replace(/\.log$/, ""), logFile: join(logs, file) })).join("\n");
+      const lines = Math.max(4, Math.floor(60 / files.length));
+      const tail = (file: string) => logTail({ name: file.replace(/\.log$/, ""), logFile: join(logs, file) }, lines);
+      return files.map(tail).join("\n");
     },
     stop: async () => {
       stopping = true;

@@ -1,4 +1,5 @@
 // The demo: starts a cluster, boots guests, moves them while they run, asks them how they took it, and takes all down.
+import { availableParallelism } from "node:os";
 import type { Migration } from "../../schemas/migration.ts";
 import { describeAccess } from "../cluster/access.ts";
 import { type Cluster, startCluster } from "../cluster/cluster.ts";
@@ -22,7 +23,11 @@ export async function demo(options: DemoOptions): Promise<void> {
   // Interrupted before it is up: this process ends, and the reaper with it takes down what there is.
   const cluster = await Promise.race([startDemoCluster(options, progress), interrupt.promise]);
   try {
-    const document = await Promise.race([run(cluster, options, progress), cluster.broken, interrupt.promise]);
+    const document = await Promise.race([
+      run(cluster, options, progress, interrupt.signal),
+      cluster.broken,
+      interrupt.promise,
+    ]);
     if (options.json)
       await new Promise<void>((done) => process.stdout.write(`${JSON.stringify(document, null, 2)}\n`, () => done()));
     else writeReport(document, process.stdout);
@@ -59,8 +64,17 @@ function hostsOf(guest: number, hosts: string[]): [string, string] {
   return [hosts[2 * pair] ?? "", hosts[2 * pair + 1] ?? ""];
 }
 
-async function run(cluster: Cluster, options: DemoOptions, progress: Progress): Promise<DemoDocument> {
+async function run(
+  cluster: Cluster,
+  options: DemoOptions,
+  progress: Progress,
+  interrupted: AbortSignal,
+): Promise<DemoDocument> {
   const migrations: Migration[] = [];
+  const limits = chooseLimits(options);
+  // The first guest that fails ends the demo: nobody follows the others any more.
+  const failed = new AbortController();
+  const signal = AbortSignal.any([failed.signal, interrupted]);
   const spec = { memoryMiB: options.memoryMiB, dirtyMiBPerSecond: options.dirtyMiBPerSecond };
   const names = Array.from({ length: options.guests }, (_, index) => `vm-${index + 1}`);
 
@@ -72,14 +86,23 @@ async function run(cluster: Cluster, options: DemoOptions, progress: Progress): 
       return found;
     }),
   );
+  const moveThereAndBack = async (before: (typeof started)[number], index: number): Promise<DemoGuest> => {
+    const moves = Math.floor(options.migrations / names.length) + (index < options.migrations % names.length ? 1 : 0);
+    const [home, away] = hostsOf(index, cluster.hosts);
+    for (let move = 0; move < moves; move++) {
+      const asked = { vm: before.vm, destination: move % 2 === 0 ? away : home, limits };
+      migrations.push(await moveGuest(cluster, asked, progress, signal));
+    }
+    return judgeGuest(cluster, before.vm, before.guest.bootId);
+  };
   const guests = await Promise.all(
     started.map(async (before, index): Promise<DemoGuest> => {
-      const moves = Math.floor(options.migrations / names.length) + (index < options.migrations % names.length ? 1 : 0);
-      const [home, away] = hostsOf(index, cluster.hosts);
-      for (let move = 0; move < moves; move++) {
-        migrations.push(await moveGuest(cluster, before.vm, move % 2 === 0 ? away : home, progress));
+      try {
+        return await moveThereAndBack(before, index);
+      } catch (error) {
+        failed.abort(error);
+        throw error;
       }
-      return judgeGuest(cluster, before.vm, before.guest.bootId);
     }),
   );
   const hypervisor = (await cluster.api.getHost(cluster.name, cluster.hosts[0] ?? "")).facts.hypervisor.kind;
@@ -88,10 +111,20 @@ async function run(cluster: Cluster, options: DemoOptions, progress: Progress): 
   return { hypervisor, table: options.table, migrations: migrations.map(documentMigration), guests };
 }
 
-async function moveGuest(cluster: Cluster, vm: string, destination: string, progress: Progress): Promise<Migration> {
+/** Where more guests move at once than there are processors, each gets a share of one: it is allowed a longer pause,
+ *  since no round shrinks below what a starved guest writes. Elsewhere the usual limits, but patient with a busy machine. */
+function chooseLimits({ hosts, guests }: DemoOptions): { downtimeLimitMs: number; downtimeCeilingMs: number } {
+  const crowding = Math.ceil(Math.min(guests, Math.floor(hosts / 2)) / availableParallelism());
+  return { downtimeLimitMs: 100 * crowding, downtimeCeilingMs: 5000 * crowding };
+}
+
+type Asked = { vm: string; destination: string; limits: ReturnType<typeof chooseLimits> };
+
+async function moveGuest(cluster: Cluster, asked: Asked, progress: Progress, signal: AbortSignal): Promise<Migration> {
   const { api, name } = cluster;
-  const asked = await api.requestMigration(name, { vm, destination });
-  const ended = await followMigration(api, name, asked, progress);
+  const { vm, destination } = asked;
+  const begun = await api.requestMigration(name, asked);
+  const ended = await followMigration(api, name, begun, progress, signal);
   if (ended.phase !== "completed") documentMigration(ended); // Throws: nothing more will be measured.
   const { downtimeMs, totalMs } = ended.timings;
   const figures =

@@ -5,7 +5,8 @@ import { type DoorbellKind, doorbellKinds, type TableKind, tableKinds } from "..
 export const demoHelp = `drover demo: a running guest moves between hosts, and you watch
 
   drover demo
-  drover demo --hosts 16 --guests 8            eight migrations at once, there and back
+  drover demo --hosts 16 --guests 8            eight migrations at once, there and back (with fewer processors
+                                               than that, longer pauses are allowed)
   drover demo --memory 128 --dirty 40 --migrations 10
   drover demo --table dynamodb --doorbell sqs  the adapters for AWS, against local servers
   drover demo --keep                           leave the cluster up until Ctrl-C
