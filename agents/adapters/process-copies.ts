@@ -98,6 +98,7 @@ class ProcessCopies implements Copies {
       if (greeting?.built) return copy;
       if (greeting) await copy.destroy(); // It never was: no guest was built, so nothing is lost.
     }
+    this.#copies.delete(copyId); // What is left here of one that is gone.
     await mkdir(directory, { recursive: true, mode: 0o700 });
     await syncFolder(this.#folder);
     const answer = await this.#processes.give({ kind: "launch", ...this.#place(directory), request });

@@ -1,10 +1,13 @@
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
+import { once } from "node:events";
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
 import { openProcessCopies } from "../../../agents/adapters/process-copies.ts";
 import type { Copies } from "../../../agents/ports/copies.ts";
 import { CopyMemo } from "../../../agents/supervisor/memo.ts";
@@ -105,7 +108,7 @@ async function makeBench(folderName?: string) {
       await folder.remove();
     }
   };
-  return { hosts, spec, sleep: (milliseconds: number) => delay(milliseconds), close };
+  return { hosts, volume: folder.path, spec, sleep: (milliseconds: number) => delay(milliseconds), close };
 }
 
 copiesContract("processes, embedded hypervisor", () => makeBench());
@@ -118,6 +121,19 @@ test("a data folder with a name too long for a socket serves as well", async () 
   try {
     const copy = await (await bench.hosts[0].openAgent()).launch(request);
     assert.deepEqual(await copy.run(5), { kind: "granted" });
+  } finally {
+    await bench.close();
+  }
+});
+
+test("a copy that was destroyed can be launched again under its name", async () => {
+  const bench = await makeBench();
+  try {
+    const copies = await bench.hosts[0].openAgent();
+    await (await copies.launch(request)).destroy();
+    assert.deepEqual(await copies.list(), []);
+    const again = await copies.launch(request);
+    assert.equal((await again.status()).machine, "held");
   } finally {
     await bench.close();
   }
@@ -195,8 +211,30 @@ test("a spare serves the next launch, and ends with its agent when it was not us
   }
 });
 
-/** The one supervisor's process that this process has started and not let go of. */
-async function childOf(parent: number): Promise<number> {
+test("kill -9 of an agent: its guest runs on under its lock file, its spare ends", async () => {
+  const bench = await makeBench();
+  const [host] = bench.hosts;
+  const program = fileURLToPath(new URL("./agent-life.ts", import.meta.url));
+  const words = [program, host.data, bench.volume, JSON.stringify(request)];
+  const agent = spawn(process.execPath, words, { stdio: ["ignore", "pipe", "inherit"] });
+  try {
+    const [said] = await once(agent.stdout, "data");
+    assert.equal(String(said).trim(), "granted");
+    const spare = await childOf(agent.pid ?? 0, await host.supervisorPid(copyId));
+    const exited = once(agent, "exit");
+    agent.kill("SIGKILL");
+    await exited;
+    while (isAlive(spare)) await delay(5);
+    const [copy] = await (await host.openAgent()).list();
+    assert.deepEqual(await copy?.status(), { machine: "running", lock: "held", ended: null, gate: null });
+  } finally {
+    agent.kill("SIGKILL");
+    await bench.close();
+  }
+});
+
+/** The one supervisor's process that a process has started, another one apart. */
+async function childOf(parent: number, except = 0): Promise<number> {
   const pids = readdirSync("/proc").filter((name) => {
     try {
       const stat = readFileSync(`/proc/${name}/stat`, "utf8");
@@ -206,7 +244,7 @@ async function childOf(parent: number): Promise<number> {
       return false;
     }
   });
-  const living = pids.map(Number).filter(isAlive);
+  const living = pids.map(Number).filter((pid) => pid !== except && isAlive(pid));
   assert.equal(living.length, 1, `supervisors: ${living.join()}`);
   return living[0] ?? 0;
 }
