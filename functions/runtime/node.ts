@@ -2,11 +2,9 @@
 import { readFileSync } from "node:fs";
 import process from "node:process";
 import { type ServerType, serve } from "@hono/node-server";
-import { connectDynamo, createDynamoTable } from "../adapters/dynamodb-table.ts";
 import { createLongPollDoorbell } from "../adapters/long-poll-doorbell.ts";
 import { createMemoryTable } from "../adapters/memory-table.ts";
 import { openSqliteTable } from "../adapters/sqlite-table.ts";
-import { connectSqs, createSqsDoorbell } from "../adapters/sqs-doorbell.ts";
 import { createApp } from "../http/app.ts";
 import { tidyAll } from "../operations/admit-next.ts";
 import { allScopes, installKey } from "../operations/api-keys.ts";
@@ -19,21 +17,24 @@ import { systemPorts } from "./system-ports.ts";
 const tidyMs = 3000;
 const closingMs = 10_000;
 
-function openTable({ table, region }: Configuration): Table {
+// The AWS clients are loaded only where they are used: they take longer to load than all the rest.
+async function openTable({ table, region }: Configuration): Promise<Table> {
   switch (table.kind) {
     case "memory":
       return createMemoryTable();
     case "sqlite":
       return openSqliteTable(table.path);
     case "dynamodb": {
+      const { connectDynamo, createDynamoTable } = await import("../adapters/dynamodb-table.ts");
       const client = connectDynamo({ region: region ?? "", ...(table.endpoint ? { endpoint: table.endpoint } : {}) });
       return createDynamoTable({ client, tableName: table.name });
     }
   }
 }
 
-function openDoorbell({ doorbell, region }: Configuration): Doorbell {
+async function openDoorbell({ doorbell, region }: Configuration): Promise<Doorbell> {
   if (doorbell.kind === "long-poll") return createLongPollDoorbell();
+  const { connectSqs, createSqsDoorbell } = await import("../adapters/sqs-doorbell.ts");
   const endpoint = doorbell.endpoint ? { endpoint: doorbell.endpoint } : {};
   return createSqsDoorbell({
     client: connectSqs({ region: region ?? "", ...endpoint }),
@@ -58,8 +59,8 @@ async function openPorts(configuration: Configuration): Promise<Ports> {
     throw new BadEnvironment("DROVER_BOOTSTRAP_KEY_FILE must hold one API key: 16 to 512 printable ASCII characters.");
   }
   const signingKey = readSecret("DROVER_SIGNING_KEY_FILE", configuration.signingKeyFile);
-  const doorbell = openDoorbell(configuration);
-  const table = openNamedTable(configuration);
+  const doorbell = await openDoorbell(configuration);
+  const table = await openNamedTable(configuration);
   const { settings } = configuration;
   const ports = await systemPorts({ table, doorbell, signingKey, settings }).catch(() => {
     throw new BadEnvironment("DROVER_SIGNING_KEY_FILE must hold one Ed25519 private key: PKCS #8 in base64url.");
@@ -68,9 +69,9 @@ async function openPorts(configuration: Configuration): Promise<Ports> {
   return ports;
 }
 
-function openNamedTable(configuration: Configuration): Table {
+async function openNamedTable(configuration: Configuration): Promise<Table> {
   try {
-    return openTable(configuration);
+    return await openTable(configuration);
   } catch (error) {
     throw new BadEnvironment(
       `DROVER_TABLE cannot be opened (${textOf(error)}): see that its folder exists and is writable.`,
@@ -132,8 +133,14 @@ async function close(server: ServerType, ports: Ports, settle: () => Promise<voi
   setTimeout(() => process.exit(1), closingMs).unref();
   await ports.doorbell.close();
   await new Promise<void>((resolve) => {
-    server.close(() => resolve());
-    if ("closeIdleConnections" in server) server.closeIdleConnections();
+    // A kept connection becomes idle only when its last request is answered, which may be after this.
+    const sweeping = setInterval(() => {
+      if ("closeIdleConnections" in server) server.closeIdleConnections();
+    }, 20);
+    server.close(() => {
+      clearInterval(sweeping);
+      resolve();
+    });
   });
   await settle();
   await ports.table.close();

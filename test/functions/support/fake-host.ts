@@ -37,8 +37,10 @@ export type Overrides = {
   host?: string;
 };
 
+export type FakeHostWorld = Pick<World, "raw" | "request"> & { clock: { nowMs: number } };
+
 export class FakeHost {
-  readonly world: World;
+  readonly world: FakeHostWorld;
   readonly hostId: string;
   readonly publicKey: string;
   readonly joined: Answer;
@@ -47,7 +49,7 @@ export class FakeHost {
   counter = 0;
   acknowledged = 0;
 
-  private constructor(world: World, hostId: string, keys: { publicKey: string; sign: Sign }, joined: Answer) {
+  private constructor(world: FakeHostWorld, hostId: string, keys: { publicKey: string; sign: Sign }, joined: Answer) {
     this.world = world;
     this.hostId = hostId;
     this.publicKey = keys.publicKey;
@@ -56,7 +58,7 @@ export class FakeHost {
     this.incarnation = newIncarnation();
   }
 
-  static async join(world: World, hostId: string, changes: Partial<HostFacts> = {}): Promise<FakeHost> {
+  static async join(world: FakeHostWorld, hostId: string, changes: Partial<HostFacts> = {}): Promise<FakeHost> {
     const { privateKey, publicKey } = await makeKeyPair();
     const { body } = await world.request("POST", "/join-tokens", { host: hostId });
     const request = { token: body.token, host: hostId, publicKey, facts: facts(hostId, changes) };
