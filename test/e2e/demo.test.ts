@@ -5,11 +5,11 @@ import { join } from "node:path";
 import { afterEach, describe, test } from "node:test";
 import { DemoDocument } from "../../cli/demo/document.ts";
 import { mostAtOnce } from "../../cli/demo/report.ts";
-import { DroverProcess } from "./processes.ts";
+import { DroverProcess, type DroverProcessOptions } from "./processes.ts";
 
 const started: DroverProcess[] = [];
-function drover(args: string[], environment: Record<string, string> = {}): DroverProcess {
-  const made = new DroverProcess(args, environment);
+function drover(args: string[], options: DroverProcessOptions = {}): DroverProcess {
+  const made = new DroverProcess(args, options);
   started.push(made);
   return made;
 }
@@ -89,7 +89,7 @@ describe("the demo", { skip }, () => {
   });
 
   test("without a terminal it tells its progress and its report in plain lines", async () => {
-    const demo = drover(["demo", "--memory", "32"], { FORCE_COLOR: "0" });
+    const demo = drover(["demo", "--memory", "32"], { environment: { FORCE_COLOR: "0" } });
     assert.equal(await demo.ended, 0, demo.stderr);
     assert.match(demo.stdout, /round 0, [\d.]+ MiB in [\d.]+ m?s, .* left, sending .* MiB\/s, dirtied .* MiB\/s/);
     assert.match(demo.stdout, /never rebooted, 0 memory errors/);
@@ -112,29 +112,49 @@ describe("the demo", { skip }, () => {
     const environment = { DROVER_API: url, DROVER_KEY_FILE: keyFile, DROVER_CLUSTER: "local" };
     demo.processes();
 
-    const list = drover(["vm", "list", "-o", "json"], environment);
+    const list = drover(["vm", "list", "-o", "json"], { environment });
     assert.equal(await list.ended, 0, list.stderr);
     const [vm] = JSON.parse(list.stdout);
     assert.deepEqual([vm.vm, vm.runState, vm.owner.hostId], ["vm-1", "running", "host-a"]);
 
-    const move = drover(["migration", "start", "--vm", "vm-1", "--to", "host-b", "--wait", "-o", "json"], environment);
+    const move = drover(["migration", "start", "--vm", "vm-1", "--to", "host-b", "--wait", "-o", "json"], {
+      environment,
+    });
     assert.equal(await move.ended, 0, move.stderr);
     assert.equal(JSON.parse(move.stdout).phase, "completed");
 
-    const nowhere = drover(["migration", "start", "--vm", "vm-1", "--to", "host-z"], environment);
+    const nowhere = drover(["migration", "start", "--vm", "vm-1", "--to", "host-z"], { environment });
     assert.equal(await nowhere.ended, 7);
     assert.match(nowhere.stderr, /host-unknown/);
     assert.equal(nowhere.stdout, "");
 
     const wrongKeyFile = join(nowhere.temporary, "key");
     writeFileSync(wrongKeyFile, "drover_not-the-key");
-    const wrongKey = drover(["host", "list"], { ...environment, DROVER_KEY_FILE: wrongKeyFile });
+    const wrongKey = drover(["host", "list"], { environment: { ...environment, DROVER_KEY_FILE: wrongKeyFile } });
     assert.equal(await wrongKey.ended, 4, wrongKey.stderr);
     assert.match(wrongKey.stderr, /key-unknown/);
 
     demo.child.kill("SIGINT");
     assert.equal(await demo.ended, 0, demo.stderr);
     assert.deepEqual(demo.left(), []);
+  });
+
+  test("when whoever launched it is killed by kill -9, it takes everything down", async () => {
+    const demo = drover(["demo", "--json", "--memory", "32", "--keep"], { launched: true });
+    await demo.until("stderr", /Ctrl-C takes everything down/);
+    assert.ok(demo.processes().length >= 5);
+    demo.child.kill("SIGKILL");
+    await demo.untilNothingLeft();
+  });
+
+  test("a cluster that was only started stays until Ctrl-C", async () => {
+    const up = drover(["up"]);
+    const [, url = ""] = await up.until("stderr", /DROVER_API=(\S+)/);
+    assert.equal((await fetch(new URL("/v1/health", url))).status, 200);
+    assert.ok(up.processes().length >= 3);
+    up.child.kill("SIGINT");
+    assert.equal(await up.ended, 0, up.stderr);
+    assert.deepEqual(up.left(), []);
   });
 
   test("interrupted while it starts, it leaves nothing either", async () => {
@@ -166,7 +186,7 @@ describe("what the command refuses", () => {
   ];
   for (const [args, environment, message] of refused) {
     test(`drover ${args.join(" ")} ${JSON.stringify(environment)}`, async () => {
-      const command = drover(args, environment);
+      const command = drover(args, { environment });
       assert.equal(await command.ended, 2, command.stderr);
       assert.match(command.stderr, message);
       assert.equal(command.stdout, "");

@@ -7,6 +7,17 @@ import { join } from "node:path";
 import { findMarked } from "../../infra/reaper.ts";
 
 const root = join(import.meta.dirname, "..", "..");
+/** As npm does: a process that starts ours and waits for it. */
+const launcher = `
+  const { spawn } = require("node:child_process");
+  spawn(process.execPath, process.argv.slice(1), { stdio: "inherit" }).on("exit", (code) => process.exit(code ?? 1));
+`;
+
+export type DroverProcessOptions = {
+  environment?: Record<string, string>;
+  /** Started as by npm, through infra/with-node.mjs; `child` is then npm's part. */
+  launched?: boolean;
+};
 
 export class DroverProcess {
   readonly child: ChildProcess;
@@ -18,9 +29,12 @@ export class DroverProcess {
   readonly #marks = new Set<string>();
   #hasEnded = false;
 
-  constructor(args: string[], environment: Record<string, string> = {}) {
+  constructor(args: string[], { environment = {}, launched = false }: DroverProcessOptions = {}) {
     this.temporary = mkdtempSync(join(tmpdir(), "drover-e2e-"));
-    this.child = spawn(process.execPath, [join(root, "cli", "main.ts"), ...args], {
+    const command = launched
+      ? ["-e", launcher, join(root, "infra", "with-node.mjs"), "cli/main.ts", ...args]
+      : [join(root, "cli", "main.ts"), ...args];
+    this.child = spawn(process.execPath, command, {
       stdio: ["ignore", "pipe", "pipe"],
       env: { ...process.env, TMPDIR: this.temporary, ...environment },
     });
