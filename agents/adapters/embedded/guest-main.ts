@@ -24,6 +24,8 @@ import { loadV86Build } from "./v86-build.ts";
 import { Vm } from "./vm.ts";
 
 const exitCrashed = 70;
+/** A client that has so much unread is cut off; it may come back. */
+const unreadBytes = 1024 * 1024;
 
 const say = (answer: LaunchAnswer): void => void process.stdout.write(`${JSON.stringify(answer)}\n`);
 // Whoever started this process may be gone at any time.
@@ -65,10 +67,15 @@ async function launch({ spec, directory, arriving }: LaunchLine): Promise<void> 
   rmSync(socketName, { force: true });
   rmSync(lastWordsName, { force: true });
 
+  // A fault of ours must not cost a guest that is well: its own faults are caught where it executes.
+  process.on("uncaughtException", (error) => console.error("fault:", error.stack ?? error.message));
+
   const clients = new Set<net.Socket>();
   const emit = (event: MachineEvent): void => {
     const line = `${JSON.stringify({ event } satisfies Told)}\n`;
-    for (const client of clients) client.write(line);
+    for (const client of clients)
+      if (client.writableLength > unreadBytes) client.destroy();
+      else client.write(line);
     if (event.kind !== "ended") return;
     writeFileSync(lastWordsName, JSON.stringify({ how: event.how, detail: event.detail }));
     leave(event.how === "powered-off" ? 0 : exitCrashed);

@@ -20,7 +20,6 @@ export class Guest {
   readonly #status: StatusReader;
   #vm: Vm | null = null;
   #state: MachineState;
-  #executedHere = false;
   #throttlePercent = 0;
   #outgoing: Outgoing | null = null;
   #connecting = false;
@@ -70,7 +69,6 @@ export class Guest {
     if (arrives) this.#status.arrived();
     await this.#mustHaveVm().run();
     this.#state = "running";
-    this.#executedHere = true;
     return { kind: "running" };
   }
 
@@ -171,10 +169,6 @@ export class Guest {
   /** SHA-256 over all memory. The guest stands meanwhile. */
   memoryDigest(): string {
     return createHash("sha256").update(this.#mustHaveVm().memory()).digest("hex");
-  }
-
-  get hasExecuted(): boolean {
-    return this.#executedHere;
   }
 
   async #buildVm(spare: Vm | null = null): Promise<Vm> {

@@ -19,6 +19,7 @@ import {
   stateBlock,
 } from "./frames.ts";
 import { Pace } from "./pace.ts";
+import { RoundMeter } from "./round-meter.ts";
 import { connectStream, isEncrypted } from "./secure-stream.ts";
 import { pageBytes, type Vm } from "./vm.ts";
 
@@ -30,8 +31,6 @@ const lookEveryMs = 40;
 /** Rounds that find little are not repeated without a breath. */
 const smallRoundPages = 256;
 const breathMs = 20;
-/** Bytes after which a round says all about the bandwidth; smaller ones are mostly waiting. */
-const tellingBytes = 8 * 1024 * 1024;
 
 export type OutgoingEvents = {
   sampled(sample: StreamSample): void;
@@ -65,6 +64,7 @@ export class Outgoing {
   readonly #events: OutgoingEvents;
   readonly #pace: Pace;
   readonly #encrypted: boolean;
+  readonly #meter = new RoundMeter();
   /** What the destination has. */
   #shadow: Buffer | null;
   #devices: DeviceState | null = null;
@@ -74,16 +74,6 @@ export class Outgoing {
   readonly #answers = new Map<number, (round: number) => void>();
   #wake: (() => void) | null = null;
   #hasBegun = false;
-
-  // The round under way.
-  #round = 0;
-  #roundStartedMs = 0;
-  #roundBytes = 0;
-  #roundPages = 0;
-  #remainingPages = 0;
-  #totalBytes = 0;
-  #dirtyBytesPerSecond = 0;
-  #bandwidth = 0;
 
   constructor(side: OutgoingSide, stream: OutgoingStream, socket: TLSSocket, events: OutgoingEvents) {
     this.#side = side;
@@ -183,26 +173,20 @@ export class Outgoing {
     try {
       let dirty: number[] | null = null;
       while (this.#mayGoOn()) {
-        this.#roundStartedMs = performance.now();
-        this.#roundBytes = 0;
-        this.#roundPages = 0;
+        this.#meter.begin();
         if (dirty === null) await this.#sendAll();
         else await this.#sendPages(dirty);
         await this.#mark();
         if (!this.#mayGoOn()) return;
-        const durationMs = performance.now() - this.#roundStartedMs;
-        this.#measureBandwidth(durationMs);
+        const durationMs = this.#meter.delivered();
         if (dirty === null) await this.#sendDevices();
         const found: number[] | null = await this.#findDirty();
         if (found === null) return;
         dirty = found;
-        const sinceMs = performance.now() - this.#roundStartedMs;
-        this.#remainingPages = dirty.length;
-        this.#dirtyBytesPerSecond = ((dirty.length * pageBytes) / sinceMs) * 1000;
+        this.#meter.found(dirty.length * pageBytes);
         this.#sample(true, durationMs);
-        this.#round++;
-        this.#roundStartedMs = performance.now();
-        this.#roundBytes = 0;
+        this.#meter.round++;
+        this.#meter.begin();
         if (dirty.length < smallRoundPages) await this.#sleep(breathMs);
       }
     } catch (error) {
@@ -215,7 +199,7 @@ export class Outgoing {
   /** Round 0: everything that is not zero, looked at and sent in one walk. */
   async #sendAll(): Promise<void> {
     const pages = this.#side.vm().memoryBytes / pageBytes;
-    this.#remainingPages = pages;
+    this.#meter.remainingBytes = pages * pageBytes;
     let page = 0;
     while (page < pages && this.#mayGoOn()) {
       const until = performance.now() + sliceMs;
@@ -227,7 +211,7 @@ export class Outgoing {
         this.#send(memory, dirty);
         sent += dirty.length;
         page = end;
-        this.#remainingPages = pages - page;
+        this.#meter.remainingBytes = (pages - page) * pageBytes;
       }
       await this.#yield();
     }
@@ -235,12 +219,12 @@ export class Outgoing {
 
   async #sendPages(dirty: readonly number[]): Promise<void> {
     let next = 0;
-    this.#remainingPages = dirty.length;
+    this.#meter.remainingBytes = dirty.length * pageBytes;
     while (next < dirty.length && this.#mayGoOn()) {
       const some = dirty.slice(next, next + slicePages);
       this.#send(this.#side.vm().memory(), some);
       next += some.length;
-      this.#remainingPages = dirty.length - next;
+      this.#meter.remainingBytes = (dirty.length - next) * pageBytes;
       await this.#yield();
     }
   }
@@ -274,15 +258,14 @@ export class Outgoing {
       this.#write(pagesHeader(first, count));
       this.#write(shadow.subarray(start, end));
       this.#socket.uncork();
-      this.#roundPages += count;
+      this.#meter.pages += count;
       at += count;
     }
   }
 
   #write(bytes: Buffer): void {
     this.#socket.write(bytes);
-    this.#roundBytes += bytes.length;
-    this.#totalBytes += bytes.length;
+    this.#meter.sent(bytes.length);
     this.#pace.spent(bytes.length);
   }
 
@@ -321,10 +304,10 @@ export class Outgoing {
   async #mark(): Promise<void> {
     if (this.#over !== null) return;
     const acknowledged = this.#answer(frameType.ack);
-    this.#write(markFrame(this.#round, this.#roundPages));
-    this.#roundPages = 0;
+    this.#write(markFrame(this.#meter.round, this.#meter.pages));
+    this.#meter.pages = 0;
     const round = await acknowledged;
-    if (this.#over === null && round !== this.#round) throw new StreamBroken("an answer to another round");
+    if (this.#over === null && round !== this.#meter.round) throw new StreamBroken("an answer to another round");
   }
 
   /** Sent once while the guest runs: in the pause only what has changed since is sent, and both ends' code is warm. */
@@ -358,8 +341,7 @@ export class Outgoing {
   async #sendRest(): Promise<void> {
     if (this.#over !== null) return;
     const vm = this.#side.vm();
-    this.#roundStartedMs = performance.now();
-    this.#roundBytes = 0;
+    this.#meter.begin();
     const memory = vm.memory();
     const pages = vm.memoryBytes / pageBytes;
     for (let page = 0; page < pages; page += compareBytes / pageBytes)
@@ -370,7 +352,7 @@ export class Outgoing {
     const base = this.#devices?.packed ?? new Uint8Array();
     const blocks = changedBlocks(devices.packed, base);
     const head = {
-      pages: this.#roundPages,
+      pages: this.#meter.pages,
       stateBytes: devices.packed.length,
       blocks,
       registers: devices.registers,
@@ -386,35 +368,16 @@ export class Outgoing {
     );
     await loaded;
     if (this.#over !== null) return;
-    this.#remainingPages = 0;
-    this.#sample(true, performance.now() - this.#roundStartedMs);
+    this.#meter.remainingBytes = 0;
+    this.#sample(true);
     this.#end("sent");
     this.#events.sent();
   }
 
-  #measureBandwidth(durationMs: number): void {
-    if (durationMs <= 0) return;
-    const measured = (this.#roundBytes / durationMs) * 1000;
-    const weight = this.#bandwidth === 0 ? 1 : Math.min(1, this.#roundBytes / tellingBytes);
-    this.#bandwidth += weight * (measured - this.#bandwidth);
-  }
-
-  #sample(roundDone: boolean, roundMs?: number): void {
+  #sample(roundDone: boolean, durationMs: number = this.#meter.elapsedMs()): void {
     if (this.#over !== null) return;
-    const durationMs = roundMs ?? performance.now() - this.#roundStartedMs;
-    const soFar = durationMs > 0 ? (this.#roundBytes / durationMs) * 1000 : 0;
-    this.#events.sampled({
-      round: this.#round,
-      bytes: this.#roundBytes,
-      durationMs,
-      remainingBytes: this.#remainingPages * pageBytes,
-      dirtyBytesPerSecond: this.#dirtyBytesPerSecond,
-      bandwidthBytesPerSecond: this.#bandwidth === 0 ? soFar : this.#bandwidth,
-      throttlePercent: this.#side.throttlePercent(),
-      roundDone,
-      totalBytes: this.#totalBytes,
-      encrypted: this.#encrypted,
-    });
+    const measured = this.#meter.sample(roundDone, durationMs);
+    this.#events.sampled({ ...measured, throttlePercent: this.#side.throttlePercent(), encrypted: this.#encrypted });
   }
 }
 
