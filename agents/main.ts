@@ -13,6 +13,7 @@ import { readHostFacts } from "./adapters/host-facts.ts";
 import { createHttpControlPlane } from "./adapters/http-control-plane.ts";
 import { readIncarnation } from "./adapters/incarnation.ts";
 import { type Identity, join, loadIdentity } from "./adapters/join.ts";
+import { requireWorkingLocks } from "./adapters/lock-probe.ts";
 import { createLongPollDoorbellWait } from "./adapters/long-poll-doorbell-wait.ts";
 import { openProcessCopies } from "./adapters/process-copies.ts";
 import type { SignedRequests } from "./adapters/signed-requests.ts";
@@ -40,11 +41,9 @@ async function main(): Promise<void> {
     mkdir(config.DROVER_DATA, { recursive: true, mode: 0o700 }),
     mkdir(config.DROVER_RUN, { recursive: true, mode: 0o700 }),
   ]);
-  if (!existsSync(config.DROVER_SHARED_VOLUME)) {
-    throw new CannotStart(
-      `DROVER_SHARED_VOLUME names ${config.DROVER_SHARED_VOLUME}, which does not exist: mount the shared volume first`,
-    );
-  }
+  await requireWorkingLocks(config.DROVER_SHARED_VOLUME).catch((error: unknown) => {
+    throw new CannotStart(`DROVER_SHARED_VOLUME: ${error instanceof Error ? error.message : String(error)}`);
+  });
   const isFirstLife = !existsSync(joinPath(config.DROVER_RUN, "incarnation"));
   const incarnation = readIncarnation(config.DROVER_RUN);
   const facts = factsOf(config);
