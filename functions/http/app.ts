@@ -2,11 +2,12 @@
 import { Hono } from "hono";
 import type { ProblemCode } from "../../schemas/problems.ts";
 import type { Ports } from "../ports/ports.ts";
+import { TableThrottled } from "../ports/table.ts";
 import { routes } from "../routes/routes.ts";
 import { problemResponse } from "./problems.ts";
 import { watchTable } from "./watch-table.ts";
 
-export type Env = { Variables: { requestId: string; problem?: ProblemCode } };
+export type Env = { Variables: { requestId: string; closing: AbortSignal | null; problem?: ProblemCode } };
 export type App = Hono<Env>;
 
 /** One line for every request that failed; it carries no header, no body and no key. */
@@ -20,7 +21,8 @@ export type FailureLine = {
   ms: number;
   error?: string;
 };
-export type AppOptions = { log?: (line: FailureLine) => void };
+/** `closing` ends waits early, so that open requests are answered before the process ends. */
+export type AppOptions = { log?: (line: FailureLine) => void; closing?: AbortSignal };
 
 export function createApp(outside: Ports, options: AppOptions = {}): App {
   const ports: Ports = { ...outside, table: watchTable(outside.table) };
@@ -30,6 +32,7 @@ export function createApp(outside: Ports, options: AppOptions = {}): App {
     const begun = ports.clock.nowMs();
     const requestId = `req_${ports.newId()}`;
     c.set("requestId", requestId);
+    c.set("closing", options.closing ?? null);
     await next();
     c.header("x-request-id", requestId);
     if (c.res.status < 400) return;
@@ -56,11 +59,16 @@ export function createApp(outside: Ports, options: AppOptions = {}): App {
     c.header("allow", allowed);
     return problemResponse(c, { code: "method-not-allowed", detail: `This address takes ${allowed}.` });
   });
-  app.onError((_error, c) =>
-    problemResponse(c, {
-      code: "internal-error",
-      detail: `A fault in Drover; its log tells more under ${c.var.requestId}. Read what stands before trying again.`,
-    }),
+  app.onError((error, c) =>
+    error instanceof TableThrottled
+      ? problemResponse(c, {
+          code: "table-busy",
+          detail: "Nothing was changed; send the same request again in a second.",
+        })
+      : problemResponse(c, {
+          code: "internal-error",
+          detail: `A fault in Drover; its log tells more under ${c.var.requestId}. Read what stands before trying again.`,
+        }),
   );
   return app;
 }

@@ -56,9 +56,11 @@ export function operatorRead<Q = object>(route: {
       if (key.kind === "refuse") return problemResponse(c, key.problem);
       const params = checkParams(c.req.param());
       if (isProblem(params)) return problemResponse(c, params);
+      const { closing } = c.var;
+      const signal = closing ? AbortSignal.any([c.req.raw.signal, closing]) : c.req.raw.signal;
       const query = check(c.req.query(), schema);
       if ("problem" in query) return problemResponse(c, query.problem);
-      const answer = await route.run(ports, params, query.value, c.req.raw.signal);
+      const answer = await route.run(ports, params, query.value, signal);
       return isProblem(answer) ? problemResponse(c, answer) : c.json(answer);
     });
   };

@@ -25,22 +25,23 @@ export function watchTable(table: Table): Table {
 
 const nameOf = (key: Key): string => `${key.partition}\n${key.sort}`;
 
-/** Begins to watch at once; `next` resolves when one of the items was changed here since, or after `timeoutMs`. */
-export function watchItems(
-  table: Table,
-  keys: readonly Key[],
-): { next(timeoutMs: number): Promise<void>; end(): void } {
+export type Watch = { next(timeoutMs: number): Promise<void>; end(): void };
+
+/** Begins to watch at once; `next` resolves when one of the items was changed here since, after
+ *  `timeoutMs`, or when the signal ends the wait. */
+export function watchItems(table: Table, keys: readonly Key[], signal: AbortSignal): Watch {
   const waiting = watchers.get(table);
   let isChanged = false;
   let resolve: (() => void) | null = null;
   const waiter = {
     keys,
-    wake() {
+    wake: () => {
       isChanged = true;
       resolve?.();
     },
   };
   waiting?.add(waiter);
+  signal.addEventListener("abort", waiter.wake, { once: true });
   return {
     async next(timeoutMs) {
       if (!isChanged) {
@@ -55,6 +56,9 @@ export function watchItems(
       isChanged = false;
       resolve = null;
     },
-    end: () => waiting?.delete(waiter),
+    end() {
+      waiting?.delete(waiter);
+      signal.removeEventListener("abort", waiter.wake);
+    },
   };
 }

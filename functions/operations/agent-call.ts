@@ -203,10 +203,11 @@ async function authenticate(ports: Ports, call: AgentCall, found: Found): Promis
   return null;
 }
 
-/** Work that the caller need not wait for. */
+/** Work that the caller need not wait for, and that must not spoil its answer: what was committed stands, and whoever
+ *  passes by next does what was left. */
 export async function finish(ports: Ports, work: () => Promise<void>): Promise<void> {
   if (ports.defer) ports.defer(work());
-  else await work();
+  else await work().catch(() => {});
 }
 
 export async function ringAll(ports: Ports, hosts: readonly HostAddress[]): Promise<void> {

@@ -64,5 +64,6 @@ export async function operate(
     return { kind: "refuse", problem: { code: "idempotency-key-reused", detail } };
   }
   await finish(ports, () => ringAll(ports, result.rings ?? []));
-  return { kind: "answer", answer: (await result.afterwards?.()) ?? result.answer };
+  const fresher = result.afterwards ? await result.afterwards().catch(() => null) : null; // What was committed stands.
+  return { kind: "answer", answer: fresher ?? result.answer };
 }

@@ -12,7 +12,7 @@ export const waitMigrationRoute = operatorRead({
   }),
   async run(ports, { cluster, migration }, known, signal) {
     const watched = [keys.migration, keys.progress, keys.gap].map((key) => key(cluster, migration));
-    const watch = watchItems(ports.table, watched);
+    const watch = watchItems(ports.table, watched, signal);
     try {
       return await waitMigration(ports, cluster, migration, known, (timeoutMs) => watch.next(timeoutMs), signal);
     } finally {

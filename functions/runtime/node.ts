@@ -8,6 +8,7 @@ import { openSqliteTable } from "../adapters/sqlite-table.ts";
 import { createApp } from "../http/app.ts";
 import { tidyAll } from "../operations/admit-next.ts";
 import { allScopes, installKey } from "../operations/api-keys.ts";
+import { nameTable } from "../operations/name-table.ts";
 import type { Doorbell } from "../ports/doorbell.ts";
 import type { Ports } from "../ports/ports.ts";
 import type { Table } from "../ports/table.ts";
@@ -65,6 +66,11 @@ async function openPorts(configuration: Configuration): Promise<Ports> {
   const ports = await systemPorts({ table, doorbell, signingKey, settings }).catch(() => {
     throw new BadEnvironment("DROVER_SIGNING_KEY_FILE must hold one Ed25519 private key: PKCS #8 in base64url.");
   });
+  if (!(await nameTable(ports))) {
+    throw new BadEnvironment(
+      `DROVER_TABLE_ID or DROVER_RESTORE_EPOCH is not what this table was first served under: it is another table, or went back. Name the right ones; nothing was changed.`,
+    );
+  }
   await installKey(ports, apiKey, { keyId: "bootstrap", scopes: allScopes });
   return ports;
 }
@@ -108,7 +114,8 @@ async function main(): Promise<void> {
   const track = keepTrack();
   const ports: Ports = { ...(await openPorts(configuration)), defer: track.defer };
   const { host: hostname, port } = configuration.listen;
-  const server = serve({ fetch: createApp(ports).fetch, hostname, port }, (info) => {
+  const closing = new AbortController();
+  const server = serve({ fetch: createApp(ports, { closing: closing.signal }).fetch, hostname, port }, (info) => {
     const host = info.address.includes(":") ? `[${info.address}]` : info.address;
     process.stdout.write(`${JSON.stringify({ listening: `http://${host}:${info.port}` })}\n`);
   });
@@ -119,10 +126,20 @@ async function main(): Promise<void> {
     process.exit(2);
   });
   if ("keepAliveTimeout" in server) server.keepAliveTimeout = 65_000; // Agents keep their connection warm.
-  const tidying = setInterval(() => track.defer(tidyAll(ports)), tidyMs);
+  let isTidying = false;
+  const tidying = setInterval(() => {
+    if (isTidying) return;
+    isTidying = true;
+    track.defer(
+      tidyAll(ports).finally(() => {
+        isTidying = false;
+      }),
+    );
+  }, tidyMs);
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
     process.once(signal, () => {
       clearInterval(tidying);
+      closing.abort();
       void close(server, ports, track.settle);
     });
   }

@@ -1,6 +1,7 @@
 // A migration through the API, played by hosts that sign real requests.
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { createApp } from "../../functions/http/app.ts";
 import { listUnsequencedEvents } from "../../functions/operations/events.ts";
 import { playAll, Stage } from "./support/play.ts";
 import { cluster, makeCluster, runVm } from "./support/world.ts";
@@ -206,4 +207,20 @@ test("waiting answers at once on news and at the end, and not before", async () 
   assert.equal((await world.request("GET", `${path}?timeoutMs=25000&revision=${news.body.revision}`)).status, 200);
   assert.equal((await world.request("GET", `${path}?timeoutMs=25000`)).body.phase, "completed");
   assert.equal((await world.request("GET", `${path}?timeoutMs=30000`)).body.code, "invalid-request");
+});
+
+test("whoever waits is answered when the control plane is about to end, and when it hangs up", async () => {
+  const world = await makeCluster(["host-a", "host-b"]);
+  await runVm(world, "vm-1", "host-a");
+  const { body: asked } = await world.request("POST", "/migrations", { vm: "vm-1", destination: "host-b" });
+  const closing = new AbortController();
+  const app = createApp(world.ports, { log: () => {}, closing: closing.signal });
+  const hangUp = new AbortController();
+  for (const signal of [closing, hangUp]) {
+    const path = `http://drover.test/v1/clusters/${cluster}/migrations/${asked.id}/wait?revision=${asked.revision}`;
+    const headers = { authorization: `Bearer ${await world.makeKey(["read"])}` };
+    const waiting = app.request(new Request(path, { headers, signal: hangUp.signal }));
+    signal.abort();
+    assert.equal((await (await waiting).json()).phase, "setup");
+  }
 });

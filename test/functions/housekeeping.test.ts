@@ -1,0 +1,89 @@
+// What is done in passing, and what the last net catches.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { createFaultyTable } from "../../functions/adapters/faulty-table.ts";
+import { createMemoryTable } from "../../functions/adapters/memory-table.ts";
+import { tidyAll } from "../../functions/operations/admit-next.ts";
+import { nameTable } from "../../functions/operations/name-table.ts";
+import { ok, playAll } from "./support/play.ts";
+import { type Cluster, makeCluster, makeWorld, runVm } from "./support/world.ts";
+
+const phaseOf = async (world: Cluster, id: string) => (await world.request("GET", `/migrations/${id}`)).body.phase;
+
+test("whoever frees a slot admits the next in the order of asking, and those behind busy hosts do not hold others up", async () => {
+  const world = await makeCluster(["host-a", "host-b", "host-c", "host-d"]);
+  for (const [vm, host] of [
+    ["vm-1", "host-a"],
+    ["vm-2", "host-a"],
+    ["vm-3", "host-a"],
+    ["vm-4", "host-c"],
+  ] as const) {
+    await runVm(world, vm, host);
+  }
+  const ask = async (vm: string, destination: string) =>
+    (await world.request("POST", "/migrations", { vm, destination })).body;
+  const first = await ask("vm-1", "host-b");
+  const second = await ask("vm-2", "host-b");
+  const third = await ask("vm-3", "host-c");
+  const free = await ask("vm-4", "host-d");
+  assert.deepEqual([first.phase, second.phase, third.phase, free.phase], ["setup", "queued", "queued", "setup"]);
+  await world.request("POST", `/migrations/${first.id}/cancel`, {});
+  assert.deepEqual([await phaseOf(world, second.id), await phaseOf(world, third.id)], ["setup", "queued"]);
+  await playAll(world);
+  assert.equal(await phaseOf(world, third.id), "completed");
+});
+
+test("a migration waits for a source that is silent, and begins when it is heard again", async () => {
+  const world = await makeCluster(["host-a", "host-b"]);
+  await runVm(world, "vm-1", "host-a");
+  world.clock.nowMs += 60_000;
+  await world.host("host-b").heartbeat();
+  const { body } = await world.request("POST", "/migrations", { vm: "vm-1", destination: "host-b" });
+  assert.equal(body.phase, "queued");
+  ok(await world.host("host-a").heartbeat());
+  assert.equal(await phaseOf(world, body.id), "setup");
+});
+
+test("housekeeping that fails spoils no answer, and the last net does what was left", async () => {
+  const table = createMemoryTable();
+  let isQueueAway = false;
+  const faulty = createFaultyTable(table, (call) =>
+    isQueueAway && call.kind === "query" && call.range.partition.endsWith("/queue")
+      ? { kind: "request-lost" }
+      : { kind: "none" },
+  );
+  const world = await makeCluster(["host-a", "host-b", "host-c"], { table: faulty });
+  await runVm(world, "vm-1", "host-a");
+  await runVm(world, "vm-2", "host-c");
+  const { body: first } = await world.request("POST", "/migrations", { vm: "vm-1", destination: "host-b" });
+  const { body: second } = await world.request("POST", "/migrations", { vm: "vm-2", destination: "host-b" });
+  isQueueAway = true;
+  await playAll(world);
+  assert.deepEqual([await phaseOf(world, first.id), await phaseOf(world, second.id)], ["completed", "queued"]);
+  isQueueAway = false;
+  await tidyAll(world.ports);
+  assert.equal(await phaseOf(world, second.id), "setup");
+});
+
+test("a table that throttles a read answers table-busy; a broken one says so and nothing of the inside", async () => {
+  const table = createMemoryTable();
+  let fault: "none" | "throttled" | "request-lost" = "none";
+  const world = await makeCluster(["host-a"], { table: createFaultyTable(table, () => ({ kind: fault })) });
+  fault = "throttled";
+  assert.equal((await world.request("GET", "/vms")).body.code, "table-busy");
+  fault = "request-lost";
+  const { status, body } = await world.request("GET", "/vms");
+  assert.deepEqual([status, body.code], [500, "internal-error"]);
+  assert.ok(!JSON.stringify(body).includes("injected"));
+  assert.match(world.failures.at(-1)?.error ?? "", /injected/);
+});
+
+test("a table is served only under the name and the epoch that it was first served under", async () => {
+  const table = createMemoryTable();
+  const names = async (settings: { tableId: string; restoreEpoch?: number }) =>
+    nameTable((await makeWorld({ table, settings })).ports);
+  assert.equal(await names({ tableId: "t1" }), true);
+  assert.equal(await names({ tableId: "t1" }), true);
+  assert.equal(await names({ tableId: "t2" }), false);
+  assert.equal(await names({ tableId: "t1", restoreEpoch: 1 }), false);
+});
