@@ -152,7 +152,7 @@ async function perform(guest: Guest, call: Call, leave: (code: number) => void):
     case "digest":
       return guest.memoryDigest();
     case "destroy":
-      guest.stop();
+      await guest.stop();
       guest.cancel();
       setImmediate(() => leave(0));
       return null;

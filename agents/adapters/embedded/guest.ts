@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import type { StreamEndpoint } from "../../../schemas/peer.ts";
 import type { VmSpec } from "../../../schemas/vm.ts";
 import type { IncomingStream, MachineEvent, MachineState, OutgoingStream, RunOutcome } from "../../ports/hypervisor.ts";
+import { Serial } from "../serial.ts";
 import type { Hello } from "./frames.ts";
 import { streamProtocol } from "./frames.ts";
 import { StatusReader } from "./guest-report.ts";
@@ -18,6 +19,8 @@ export class Guest {
   readonly #build: V86Build;
   readonly #emit: (event: MachineEvent) => void;
   readonly #status: StatusReader;
+  /** Running, stopping, resetting and handing over take turns: each is over before the next begins. */
+  readonly #serial = new Serial();
   #vm: Vm | null = null;
   #state: MachineState;
   #throttlePercent = 0;
@@ -59,7 +62,20 @@ export class Guest {
     return { ...vmSettings(this.#spec), v86: this.#build.version, wasmSha256: this.#build.wasmSha256 };
   }
 
-  async run(): Promise<RunOutcome> {
+  run(): Promise<RunOutcome> {
+    return this.#serial.run(() => this.#run());
+  }
+
+  /** No instruction executes once this resolves. */
+  stop(): Promise<void> {
+    return this.#serial.run(async () => this.#stop());
+  }
+
+  reset(): Promise<void> {
+    return this.#serial.run(() => this.#reset());
+  }
+
+  async #run(): Promise<RunOutcome> {
     if (this.#state === "running") return { kind: "running" };
     if (this.#state === "ended") return refused("the guest has ended");
     if (this.#state === "incoming") return refused("its memory is incomplete");
@@ -67,18 +83,20 @@ export class Guest {
     if (this.#outgoing?.isFinishing === true) return refused("its memory is being handed over");
     const arrives = this.#state === "loaded";
     if (arrives) this.#status.arrived();
+    this.#outgoing?.guestRuns();
     await this.#mustHaveVm().run();
     this.#state = "running";
     return { kind: "running" };
   }
 
-  stop(): void {
+  #stop(): void {
     if (this.#state !== "running") return;
     this.#mustHaveVm().stop();
     this.#state = "stopped";
+    this.#outgoing?.guestStands();
   }
 
-  async reset(): Promise<void> {
+  async #reset(): Promise<void> {
     if (this.#state === "incoming" || this.#state === "ended")
       throw new Error(`a guest that is ${this.#state} has no beginning`);
     if (this.#outgoing?.isFinishing === true) throw new Error("its memory is being handed over");
@@ -89,6 +107,7 @@ export class Guest {
     const vm = await this.#buildVm();
     vm.throttle(this.#throttlePercent);
     this.#vm = vm;
+    this.#outgoing?.guestRuns();
     // The old machine only ends once v86's next timer has come; it executes nothing until then.
     void old.dispose();
     if (wasRunning) await vm.run();
@@ -123,6 +142,7 @@ export class Guest {
         {
           vm: () => this.#mustHaveVm(),
           hello: this.#hello(),
+          executes: () => this.#state === "running",
           throttlePercent: () => this.#throttlePercent,
         },
         stream,
@@ -145,10 +165,13 @@ export class Guest {
     }
   }
 
-  finish(): void {
-    if (this.#state === "running") throw new Error("the guest still executes");
-    if (this.#outgoing === null || this.#outgoing.isOver) throw new Error("no stream is under way");
-    this.#outgoing.finish();
+  /** Takes its turn with `run`: a guest that is about to execute is not handed over. */
+  finish(): Promise<void> {
+    return this.#serial.run(async () => {
+      if (this.#state === "running") throw new Error("the guest still executes");
+      if (this.#outgoing === null || this.#outgoing.isOver) throw new Error("no stream is under way");
+      this.#outgoing.finish();
+    });
   }
 
   cancel(): void {

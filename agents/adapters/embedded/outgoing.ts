@@ -42,6 +42,7 @@ export type OutgoingSide = {
   /** A reset puts another machine in its place, so it is asked for anew each time. */
   vm(): Vm;
   hello: Omit<Hello, "migrationId">;
+  executes(): boolean;
   throttlePercent(): number;
 };
 
@@ -70,6 +71,8 @@ export class Outgoing {
   #devices: DeviceState | null = null;
   #over: string | null = null;
   #finishing = false;
+  /** The guest stands, and the destination has, or will have, all of its memory. */
+  #isComplete = false;
   #rounds: Promise<void> = Promise.resolve();
   readonly #answers = new Map<number, (round: number) => void>();
   #wake: (() => void) | null = null;
@@ -118,7 +121,22 @@ export class Outgoing {
     this.#rounds = this.#runRounds();
   }
 
-  /** The guest stands: sends the rest. Resolves when it has begun. */
+  /** The guest's processors were stopped. What is left of its memory goes out while it is decided what follows; the
+   *  device state does not, so the other end cannot be complete. */
+  guestStands(): void {
+    this.#isComplete = false;
+    setImmediate(() => {
+      if (!this.#mayGoOn() || !this.#hasBegun || this.#side.executes()) return;
+      this.#sendLastPages();
+    });
+  }
+
+  /** The guest executes again. */
+  guestRuns(): void {
+    this.#isComplete = false;
+  }
+
+  /** The guest stands: sends the rest. */
   finish(): void {
     if (this.#finishing || this.#over !== null) return;
     this.#finishing = true;
@@ -337,15 +355,22 @@ export class Outgoing {
     return dirty;
   }
 
-  /** Everything the destination lacks, in one go: the guest stands, and both memories are equal afterwards. */
-  async #sendRest(): Promise<void> {
-    if (this.#over !== null) return;
+  /** All pages that the destination lacks, in one go: the guest stands, and both memories are equal afterwards. */
+  #sendLastPages(): void {
     const vm = this.#side.vm();
-    this.#meter.begin();
     const memory = vm.memory();
     const pages = vm.memoryBytes / pageBytes;
     for (let page = 0; page < pages; page += compareBytes / pageBytes)
       this.#send(memory, this.#dirtyIn(memory, page, Math.min(page + compareBytes / pageBytes, pages)));
+    this.#isComplete = true;
+  }
+
+  /** The last pages, and the device state. */
+  async #sendRest(): Promise<void> {
+    if (this.#over !== null) return;
+    const vm = this.#side.vm();
+    this.#meter.begin();
+    if (!this.#isComplete) this.#sendLastPages();
     const devices = await vm.saveDevices();
     const savedAtMs = Date.now();
     if (this.#over !== null) return;

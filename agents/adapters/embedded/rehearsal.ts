@@ -9,7 +9,7 @@ import { Vm } from "./vm.ts";
 
 const frameHeaderBytes = 5;
 const times = 6;
-const executeLines = 3;
+const executeLines = 1;
 const executeAtMostMs = 1500;
 
 export async function rehearse(build: V86Build): Promise<void> {

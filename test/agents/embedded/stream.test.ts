@@ -209,7 +209,7 @@ test("a listener in the middle sees no page of the guest, and memory is equal at
     sent = resolve;
   });
   const outgoing: Outgoing = await startOutgoing(
-    { vm: () => source.vm, hello, throttlePercent: () => 0 },
+    { vm: () => source.vm, hello, executes: () => true, throttlePercent: () => 0 },
     { ...straight, endpoint: { address: addresses[2], port } },
     {
       sampled(sample) {
