@@ -10,6 +10,7 @@ import { type Api, createApi } from "../api.ts";
 import { type Child, logTail, programPath, startChild } from "./child.ts";
 import type { DoorbellKind, TableKind } from "./kinds.ts";
 import type { LocalAws } from "./local-aws.ts";
+import { choosePeerPort } from "./peer-port.ts";
 
 export type ClusterOptions = {
   /** 2 to 16 of them: host-a, host-b, … */
@@ -103,6 +104,7 @@ async function startIn(folder: string, reaper: Reaper, options: ClusterOptions):
   await api.createCluster(clusterName);
 
   const hosts = Array.from({ length: options.hosts }, (_, index) => hostName(index));
+  const peerPort = await choosePeerPort(hosts.map((_, index) => migrationAddress(index)));
   const agents = new Map<string, Child>();
   const startAgent = async (host: string, index: number): Promise<void> => {
     const own = join(folder, host);
@@ -121,7 +123,7 @@ async function startIn(folder: string, reaper: Reaper, options: ClusterOptions):
         DROVER_RUN: join(own, "run"),
         DROVER_SHARED_VOLUME: sharedVolume,
         DROVER_MIGRATION_ADDRESS: migrationAddress(index),
-        DROVER_PEER_PORT: "7420",
+        DROVER_PEER_PORT: String(peerPort),
         DROVER_JOIN_TOKEN_FILE: await writeSecret(join(own, "join-token"), token),
         DROVER_HYPERVISOR: "embedded",
         DROVER_GUEST_MEMORY_MIB: String(options.guestMemoryMiB),
