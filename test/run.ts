@@ -5,6 +5,7 @@ import { dirname, join } from "node:path";
 import { run } from "node:test";
 import { fileURLToPath } from "node:url";
 import { styleText } from "node:util";
+import { whenLauncherGone } from "../infra/launcher.ts";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const fileTimeoutMs = 5 * 60_000;
@@ -12,6 +13,11 @@ const filesAtOnce = 2;
 
 type Style = Parameters<typeof styleText>[0];
 const paint = (style: Style, text: string): string => styleText(style, text, { stream: process.stdout });
+
+/** Interrupted, or left alone: the files under way are ended, and no other is begun. */
+const interrupted = new AbortController();
+for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(name, () => interrupted.abort());
+whenLauncherGone(() => interrupted.abort());
 
 type FileResult = {
   lines: string[];
@@ -42,7 +48,8 @@ function runFile(file: string): Promise<FileResult> {
     timeout.abort();
   }, fileTimeoutMs);
 
-  const stream = run({ files: [path], isolation: "process", signal: timeout.signal });
+  const signal = AbortSignal.any([timeout.signal, interrupted.signal]);
+  const stream = run({ files: [path], isolation: "process", signal });
   stream.on("test:start", ({ name, nesting }) => {
     names.length = nesting;
     names[nesting] = name;
@@ -63,7 +70,7 @@ function runFile(file: string): Promise<FileResult> {
   stream.on("test:fail", ({ name, nesting, details }) => {
     // A suite or file fails with its tests, which have been told one by one.
     const kind = (details.error as { failureType?: string }).failureType;
-    if (kind === "subtestsFailed" || timeout.signal.aborted) return;
+    if (kind === "subtestsFailed" || signal.aborted) return;
     const shown = name === path ? "the file itself" : name;
     print(nesting, `${paint("red", "✖")} ${shown}`);
     const error = name === path ? `${describe(details.error)}\n${complaints}` : describe(details.error);
@@ -98,7 +105,7 @@ if (files.length === 0) process.stdout.write(`No test file has ${filters.join(" 
 const results: FileResult[] = [];
 const waiting = [...files];
 async function work(): Promise<void> {
-  for (let file = waiting.shift(); file !== undefined; file = waiting.shift()) {
+  for (let file = waiting.shift(); file !== undefined && !interrupted.signal.aborted; file = waiting.shift()) {
     const result = await runFile(file);
     results.push(result);
     process.stdout.write(`${result.lines.join("\n")}\n`);
@@ -116,6 +123,8 @@ const summary = [
       `\n${paint(["bold", "red"], `${index + 1}) ${title}`)}\n${error.replace(/^/gm, "   ")}`,
   ),
 ];
+if (interrupted.signal.aborted) process.stdout.write("\nInterrupted: not every file was run.\n");
 process.stdout.write(`\n${summary.map((line) => `${line}\n`).join("")}`);
 process.stdout.write(`${passed} passed, ${failures.length} failed, ${skipped.length} skipped\n`);
+if (interrupted.signal.aborted) process.exit(130);
 process.exitCode = failures.length > 0 || passed === 0 ? 1 : 0;
