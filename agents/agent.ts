@@ -41,6 +41,8 @@ export class Agent {
   #claimedRevision = -1;
   #claiming: Promise<void> | null = null;
   #isClaimWanted = false;
+  /** An answer to a claim was lost in this life: what it claimed may come again with no journal of it. */
+  #hasLostClaim = false;
   #toldFacts = "";
   #hasJoined = false;
   #sweepTimer: (() => void) | null = null;
@@ -127,6 +129,7 @@ export class Agent {
       while (this.#isClaimWanted && !this.#ended.signal.aborted) {
         this.#isClaimWanted = false;
         const answer = await this.#context.controlPlane.claim();
+        this.#hasLostClaim ||= answer.kind === "unknown";
         if (answer.kind === "answered") await this.#take(answer.claim);
         else
           this.#context.log({
@@ -144,13 +147,14 @@ export class Agent {
 
   async #take(claim: Claim): Promise<void> {
     const { assignment } = claim;
-    if (assignment) await this.#begin(assignment);
+    if (assignment) await this.#begin(assignment, claim.claimedBefore && !this.#hasLostClaim);
     this.#claimedRevision = claim.assignmentsRevision;
     this.#duties.assign(claim.copies);
     this.#sweepAfter(0);
   }
 
-  async #begin(claimed: ClaimedAssignment): Promise<void> {
+  /** @param mustBeKnown this host has begun it before, so a missing journal is a lost one */
+  async #begin(claimed: ClaimedAssignment, mustBeKnown: boolean): Promise<void> {
     const { journal } = this.#context;
     const { migrationId, vmId, fencingToken } = claimed.assignment;
     const running = this.#roles.get(migrationId);
@@ -158,7 +162,8 @@ export class Agent {
       if (claimed.record) running.noteRecord(claimed.record);
       return;
     }
-    if (journal.migration(migrationId)?.over) return;
+    const known = journal.migration(migrationId);
+    if (known?.over) return;
     if (fencingToken < journal.highestToken(vmId)) {
       return this.#context.log({
         event: "stale-assignment",
@@ -167,9 +172,15 @@ export class Agent {
         highest: journal.highestToken(vmId),
       });
     }
-    const entry: MigrationJournal = { migrationId, claimed };
+    const isLost = !known && mustBeKnown;
+    const entry: MigrationJournal = known ?? { migrationId, claimed, ...(isLost ? worstCase : {}) };
     await journal.write(entry);
     await journal.raiseToken(vmId, fencingToken);
+    if (known || isLost) {
+      this.#context.log({ event: isLost ? "journal-lost" : "role-taken-up", migrationId });
+      await this.#recover(entry);
+      return;
+    }
     const role = this.#roleFor(entry, this.#copyOf(claimed));
     if (claimed.record) role.noteRecord(claimed.record);
     await role.start();
@@ -190,7 +201,8 @@ export class Agent {
     if (role instanceof SourceRole) {
       role.recover({
         machine: machine === "running" || machine === "ended" ? machine : "standing",
-        gate: status?.gate ?? null,
+        // Without a journal only a guest that executes proves that its gate was never passed.
+        gate: status?.gate ?? (entry.gateUnknown && machine !== "running" ? "past" : null),
         ended: status?.ended ?? (machine === "ended" ? { how: "killed", detail: "its process is gone" } : null),
       });
     } else role.recover(machine);
@@ -236,6 +248,9 @@ export class Agent {
     });
   }
 }
+
+/** A missing journal counts as: a commit may have been sent, the guest may have run, the gate may be past. */
+const worstCase = { commitSent: true, runIntent: 1, gateUnknown: true } as const;
 
 /** Free space changes all the time; only when it changes much is it news. */
 function withoutNoise(facts: HostFacts): string {

@@ -14,6 +14,8 @@ export class Duties {
   readonly #guests = new Map<string, { vm: string; report: GuestReport }>();
   /** What the control plane was last told of a copy, so that it is told once. */
   readonly #told = new Map<string, string>();
+  /** Copies that were reported gone: a copy begins once, and never again. */
+  readonly #done = new Set<string>();
   readonly #isInRole: (copyId: string) => boolean;
   readonly #wantSweep: () => void;
   readonly #isFirstLife: boolean;
@@ -103,6 +105,11 @@ export class Duties {
       return this.#tell(duty, { state: "running" });
     }
     const { vmId, copyId, spec, fencingToken } = duty;
+    if (!found && this.#done.has(copyId)) return true;
+    if (!found && duty.hasRun) {
+      const because = this.#isFirstLife ? "host-rebooted" : "killed";
+      return this.#tell(duty, { state: "gone", because, detail: "its process and its folder are gone" });
+    }
     const copy =
       found ?? (await this.#context.copies.launch({ vmId, copyId, spec, arriving: false, migrationId: null }));
     this.watch(copy);
@@ -145,6 +152,7 @@ export class Duties {
     };
     const { outcome } = await tell(this.#context, report);
     if (outcome === "unknown" || outcome === "later") return false;
+    if (seen.state === "gone") this.#done.add(copyId);
     // What was refused for good is not repeated; the next claim brings what holds now.
     this.#told.set(copyId, key);
     return true;

@@ -2,7 +2,17 @@
 // request carry host, incarnation and counters, those of every answer the counter and the control plane's time.
 import { z } from "zod";
 import { HostFacts } from "./host.ts";
-import { ClusterId, CopyId, CopyRef, FencingToken, HostId, Incarnation, Instant, MigrationId, VmId } from "./ids.ts";
+import {
+  ClusterId,
+  CopyId,
+  CopyRef,
+  FencingToken,
+  HostId,
+  type Incarnation,
+  Instant,
+  MigrationId,
+  VmId,
+} from "./ids.ts";
 import { EndReason, MigrationLimits, MigrationMode, MigrationRecord, MigrationTimings, Round } from "./migration.ts";
 import { Signed } from "./signing.ts";
 import { GuestReport, VmSpec, WantedRunState } from "./vm.ts";
@@ -59,8 +69,13 @@ export type JoinAnswer = z.infer<typeof JoinAnswer>;
 
 export const HeartbeatRequest = z
   .object({
-    facts: HostFacts.optional().meta({ description: "When they changed, and at the first heartbeat of an incarnation." }),
-    guests: z.array(z.object({ vm: VmId, copyId: CopyId, report: GuestReport })).max(256).default([]),
+    facts: HostFacts.optional().meta({
+      description: "When they changed, and at the first heartbeat of an incarnation.",
+    }),
+    guests: z
+      .array(z.object({ vm: VmId, copyId: CopyId, report: GuestReport }))
+      .max(256)
+      .default([]),
   })
   .meta({ id: "HeartbeatRequest" });
 export type HeartbeatRequest = z.infer<typeof HeartbeatRequest>;
@@ -83,6 +98,9 @@ export const CopyDuty = z.object({
   fencingToken: FencingToken.meta({ description: "The VM's token when this duty was written." }),
   spec: VmSpec,
   wantedRunState: WantedRunState,
+  hasRun: z
+    .boolean()
+    .meta({ description: "It was seen executing. If it is not there any more it is lost, and never built anew." }),
 });
 export type CopyDuty = z.infer<typeof CopyDuty>;
 
@@ -106,21 +124,36 @@ export type Assignment = z.infer<typeof Assignment>;
 export const ClaimAnswer = z
   .object({
     assignmentsRevision: z.int().min(0),
-    copies: z.array(CopyDuty).meta({ description: "Every copy this host owns by the record. Incoming ones are in the assignment." }),
-    assignment: z.object({ role: z.enum(["source", "destination"]), signed: Signed, record: Signed.nullable() }).nullable(),
+    copies: z
+      .array(CopyDuty)
+      .meta({ description: "Every copy this host owns by the record. Incoming ones are in the assignment." }),
+    assignment: z
+      .object({
+        role: z.enum(["source", "destination"]),
+        signed: Signed,
+        record: Signed.nullable(),
+        claimedBefore: z.boolean().meta({
+          description: "This host has claimed it already. A host with no journal of it has lost its journal.",
+        }),
+      })
+      .nullable(),
   })
   .meta({ id: "ClaimAnswer" });
 export type ClaimAnswer = z.infer<typeof ClaimAnswer>;
 
 /** The fresh round trip before the gate, and the reading again after an unknown answer. */
 export const RecordRequest = z.object({ migrationId: MigrationId }).meta({ id: "RecordRequest" });
-export const RecordAnswer = z.object({ record: Signed.meta({ description: "A MigrationRecord." }) }).meta({ id: "RecordAnswer" });
+export const RecordAnswer = z
+  .object({ record: Signed.meta({ description: "A MigrationRecord." }) })
+  .meta({ id: "RecordAnswer" });
 export type RecordAnswer = z.infer<typeof RecordAnswer>;
 
 const onMigration = {
   migrationId: MigrationId,
   fencingToken: FencingToken,
-  vmId: VmId.optional().meta({ description: "As the assignment says. With `peerHostId` the report costs one read; without, two." }),
+  vmId: VmId.optional().meta({
+    description: "As the assignment says. With `peerHostId` the report costs one read; without, two.",
+  }),
   peerHostId: HostId.optional().meta({ description: "The other end's host, as the assignment says." }),
 };
 
@@ -137,12 +170,25 @@ export const AgentReport = z
       phase: z.enum(["precopy", "switchover"]),
       rounds: z.array(Round).max(100).meta({ description: "Those not reported before." }),
       encrypted: z.boolean().nullable(),
-      frozen: z.boolean().default(false).meta({ description: "In doubt past the gate: an alarm stands until it is over." }),
+      frozen: z
+        .boolean()
+        .default(false)
+        .meta({ description: "In doubt past the gate: an alarm stands until it is over." }),
     }),
     z.object({ kind: z.literal("destination-commits"), ...onMigration }),
     z.object({ kind: z.literal("source-aborts"), ...onMigration, reason: EndReason, detail: z.string().max(1000) }),
-    z.object({ kind: z.literal("destination-aborts"), ...onMigration, reason: EndReason, detail: z.string().max(1000) }),
-    z.object({ kind: z.literal("destination-returns"), ...onMigration, reason: EndReason, detail: z.string().max(1000) }),
+    z.object({
+      kind: z.literal("destination-aborts"),
+      ...onMigration,
+      reason: EndReason,
+      detail: z.string().max(1000),
+    }),
+    z.object({
+      kind: z.literal("destination-returns"),
+      ...onMigration,
+      reason: EndReason,
+      detail: z.string().max(1000),
+    }),
     z.object({
       kind: z.literal("guest-confirmed"),
       ...onMigration,
@@ -155,11 +201,20 @@ export const AgentReport = z
       copyId: CopyId,
       fencingToken: FencingToken.meta({ description: "The highest this host has seen for the VM." }),
       state: CopyState,
-      because: z.enum(["ordered", "powered-off", "crashed", "killed", "host-rebooted", "never-started", "migration-over"]).default("ordered"),
+      because: z
+        .enum(["ordered", "powered-off", "crashed", "killed", "host-rebooted", "never-started", "migration-over"])
+        .default("ordered"),
       detail: z.string().max(1000).default(""),
-      migrationId: MigrationId.nullable().default(null).meta({ description: "The migration whose slot this report frees." }),
+      migrationId: MigrationId.nullable()
+        .default(null)
+        .meta({ description: "The migration whose slot this report frees." }),
       summary: z
-        .object({ timings: MigrationTimings, bytes: z.int().min(0), rounds: z.array(Round).max(100), encrypted: z.boolean().nullable() })
+        .object({
+          timings: MigrationTimings,
+          bytes: z.int().min(0),
+          rounds: z.array(Round).max(100),
+          encrypted: z.boolean().nullable(),
+        })
         .nullable()
         .default(null),
     }),

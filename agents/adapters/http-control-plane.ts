@@ -122,14 +122,14 @@ async function prove(
 
 async function openClaim(answer: ClaimAnswer, verify: Verify, cluster: string): Promise<Claim | null> {
   const { assignmentsRevision, copies } = answer;
-  if (!answer.assignment) return { assignmentsRevision, copies, assignment: null };
-  const { role, signed, record: signedRecord } = answer.assignment;
+  if (!answer.assignment) return { assignmentsRevision, copies, assignment: null, claimedBefore: false };
+  const { role, signed, record: signedRecord, claimedBefore } = answer.assignment;
   const assignment = await openDocument(signed, Assignment, verify);
   if (!assignment || assignment.clusterId !== cluster) return null;
   const record = signedRecord ? await prove(signedRecord, assignment.migrationId, verify, cluster) : null;
   if (signedRecord && !record) return null;
   const claimed: ClaimedAssignment = { role, assignment, signed, record };
-  return { assignmentsRevision, copies, assignment: claimed };
+  return { assignmentsRevision, copies, assignment: claimed, claimedBefore };
 }
 
 /** A refusal with a code is definite; a fault of the server's says nothing about what happened. */

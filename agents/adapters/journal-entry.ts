@@ -20,6 +20,7 @@ export const JournalEntry = z.strictObject({
   runIntent: z.int().min(1).exactOptional(),
   runRefused: z.int().min(1).exactOptional(),
   relinquished: z.literal(true).exactOptional(),
+  gateUnknown: z.literal(true).exactOptional(),
   askedNonce: z.string().max(64).exactOptional(),
   over: z.literal(true).exactOptional(),
 }) satisfies z.ZodType<MigrationJournal>;

@@ -385,7 +385,8 @@ const stages: { [S in SourceStage]: (state: SourceState, event: SourceEvent, atM
   resuming(state, event) {
     switch (event.kind) {
       case "run-answered":
-        if (event.isGranted) return reportOver(state);
+        // By the word it runs ahead of the record, which is to follow.
+        if (event.isGranted) return state.record && state.record.verdict !== "open" ? reportOver(state) : abort(state);
         // The other end may still hold the lock file for a moment; longer than that is an alarm.
         return state.frozenReported
           ? step(state, { kind: "wake", afterMs: retryMs })

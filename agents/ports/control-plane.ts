@@ -1,7 +1,14 @@
 // The control plane as an agent sees it. The client numbers and signs requests, sends one at a time, keeps the control
 // plane's clock as last answered, and checks every signed record before it hands it on.
 // Adapters: HTTPS (agents/adapters/http-control-plane.ts), direct calls for simulation.
-import type { AgentReport, Assignment, ClaimAnswer, CopyDuty, HeartbeatAnswer, HeartbeatRequest } from "../../schemas/agent.ts";
+import type {
+  AgentReport,
+  Assignment,
+  ClaimAnswer,
+  CopyDuty,
+  HeartbeatAnswer,
+  HeartbeatRequest,
+} from "../../schemas/agent.ts";
 import type { MigrationRecord } from "../../schemas/migration.ts";
 import type { Problem } from "../../schemas/problems.ts";
 import type { Signed } from "../../schemas/signing.ts";
@@ -20,7 +27,13 @@ export type ClaimedAssignment = {
   signed: Signed;
   record: ProvenRecord | null;
 };
-export type Claim = { assignmentsRevision: ClaimAnswer["assignmentsRevision"]; copies: CopyDuty[]; assignment: ClaimedAssignment | null };
+export type Claim = {
+  assignmentsRevision: ClaimAnswer["assignmentsRevision"];
+  copies: CopyDuty[];
+  assignment: ClaimedAssignment | null;
+  /** This host claimed the assignment before: it must have a journal of it. */
+  claimedBefore: boolean;
+};
 
 export interface ControlPlane {
   heartbeat(request: HeartbeatRequest): Promise<{ kind: "answered"; answer: HeartbeatAnswer } | Refused | Unknown>;
@@ -29,7 +42,9 @@ export interface ControlPlane {
   readRecord(migrationId: string): Promise<{ kind: "answered"; record: ProvenRecord } | Refused | Unknown>;
   report(
     report: AgentReport,
-  ): Promise<{ kind: "applied" | "unchanged"; assignmentsRevision: number; record: ProvenRecord | null } | Refused | Unknown>;
+  ): Promise<
+    { kind: "applied" | "unchanged"; assignmentsRevision: number; record: ProvenRecord | null } | Refused | Unknown
+  >;
   /** Checks a record that the peer relayed. Null when the control plane never signed it or it is another migration's. */
   prove(signed: Signed, migrationId: string): Promise<ProvenRecord | null>;
   /** The control plane's clock as last answered plus what has passed here since; null before the first answer. */

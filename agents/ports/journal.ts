@@ -15,6 +15,8 @@ export type MigrationJournal = {
   runRefused?: number;
   /** Destination: rule 7's word may have been given; bars any commit. */
   relinquished?: true;
+  /** Source: this entry stands for one that was lost; the gate may have been passed. */
+  gateUnknown?: true;
   /** Source: the nonce it asked the word with. */
   askedNonce?: string;
   /** The slot was freed: nothing of this migration is left here. */

@@ -21,15 +21,16 @@ export function checkSession(
       detail: `This host was told counter ${speaking.acknowledged}; the table knows ${session.counter}. It was restored or replaced; nothing is decided on it.`,
     };
   }
-  if (speaking.incarnation !== session.incarnation) {
-    if (manner === "heartbeat" && !isKnownIncarnation) return null;
-    return isKnownIncarnation || session.incarnation !== null
-      ? {
-          code: "incarnation-stale",
-          detail: "Another incarnation of this host speaks now; a new one begins with a heartbeat.",
-        }
-      : { code: "incarnation-stale", detail: "This incarnation is not known yet; it begins with a heartbeat." };
+  if (speaking.incarnation !== session.incarnation && !(manner === "heartbeat" && !isKnownIncarnation)) {
+    return {
+      code: "incarnation-stale",
+      detail:
+        isKnownIncarnation || session.incarnation !== null
+          ? "Another incarnation of this host speaks now; a new one begins with a heartbeat."
+          : "This incarnation is not known yet; it begins with a heartbeat.",
+    };
   }
+  // The numbers go on over incarnations: one that began again lower could not tell a table that went back.
   if (manner !== "read" && speaking.counter <= session.counter) {
     return {
       code: "counter-stale",

@@ -81,8 +81,8 @@ export function isOwner(vm: VmRecord, copy: CopyRef): boolean {
 
 /** What the owner's host is to do about its copy. */
 export function dutyOf(vm: VmRecord, copyId: string): CopyDuty {
-  const { vmId, fencingToken, spec, wantedRunState } = vm;
-  return { vmId, copyId, fencingToken, spec, wantedRunState };
+  const { vmId, fencingToken, spec, wantedRunState, runState } = vm;
+  return { vmId, copyId, fencingToken, spec, wantedRunState, hasRun: runState !== "starting" };
 }
 
 /** Every change of a VM's record has its event. */

@@ -37,6 +37,7 @@ export function claim(ports: Ports, call: AgentCall, invalid: Problem | null): P
             role: slot.migration.role,
             signed: await signDocument(slot.migration.assignment, ports.signing.sign),
             record: await signRecord(ports, slot.migration.record),
+            claimedBefore: slot.migration.claimed,
           },
         }),
       };

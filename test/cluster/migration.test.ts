@@ -301,3 +301,85 @@ test("a guest that writes faster than the network carries ends in a clean abort 
     assert.match(ended.detail ?? "", /bytes remained/);
     assert.deepEqual(cluster.executing("vm-1"), ["host-a"]);
   }));
+
+test("a destination that has lost its journal ends the attempt, and the guest runs on at its source", () =>
+  withCluster({ hosts: 2 }, async (cluster) => {
+    await cluster.runVm("vm-1", "host-a");
+    const { id } = await cluster.request("vm-1", "host-b", slowly);
+    await inPrecopy(cluster, id);
+    cluster.host("host-b").killAgent();
+    cluster.host("host-b").disk.entries.clear();
+    await cluster.host("host-b").startAgent();
+    assert.equal((await cluster.ended(id)).verdict, "aborted");
+    assert.deepEqual(cluster.executing("vm-1"), ["host-a"]);
+    await slotsAreFree(cluster);
+    assert.equal((await cluster.migrate("vm-1", "host-b")).phase, "completed");
+  }));
+
+test("rule 6: a committed destination with neither journal nor copy may have run the guest, and names it lost", async () => {
+  let cluster: TestCluster | null = null;
+  let isHit = false;
+  const intercept: ClusterOptions["intercept"] = async ({ kind, pass }) => {
+    if (kind !== "destination-commits" || !cluster || isHit) return null;
+    isHit = true;
+    const answer = await pass();
+    const host = cluster.host("host-b");
+    host.reboot();
+    host.disk.entries.clear();
+    await host.startAgent();
+    return answer;
+  };
+  await withCluster({ hosts: 2, intercept }, async (started) => {
+    cluster = started;
+    await cluster.runVm("vm-1", "host-a");
+    const { id } = await cluster.request("vm-1", "host-b");
+    const ended = await cluster.ended(id);
+    assert.deepEqual([ended.phase, ended.verdict, ended.reason], ["failed", "committed", "guest-lost"]);
+    assert.deepEqual(cluster.executing("vm-1"), [], "the source's memory is never resumed");
+    assert.equal((await cluster.vm("vm-1")).runState, "guest-lost");
+    await slotsAreFree(cluster);
+  });
+});
+
+test("I2: a destination host that reboots between commit and intent gives the guest back, nothing lost", async () => {
+  let cluster: TestCluster | null = null;
+  let isHit = false;
+  const intercept: ClusterOptions["intercept"] = async ({ kind, pass }) => {
+    if (kind !== "destination-commits" || !cluster || isHit) return null;
+    isHit = true;
+    const answer = await pass();
+    const host = cluster.host("host-b");
+    host.reboot();
+    await host.startAgent();
+    return answer;
+  };
+  await withCluster({ hosts: 2, intercept }, async (started) => {
+    cluster = started;
+    await cluster.runVm("vm-1", "host-a");
+    const { id } = await cluster.request("vm-1", "host-b");
+    const ended = await cluster.ended(id);
+    assert.deepEqual([ended.phase, ended.verdict], ["failed", "returned"]);
+    assert.deepEqual(cluster.executing("vm-1"), ["host-a"]);
+    await slotsAreFree(cluster);
+  });
+});
+
+test("I2: past the gate with the control plane gone for both, the destination's word lets the source resume", async () => {
+  let cluster: TestCluster | null = null;
+  const intercept: ClusterOptions["intercept"] = () => null;
+  await withCluster({ hosts: 2, intercept }, async (started) => {
+    cluster = started;
+    await cluster.runVm("vm-1", "host-a");
+    cluster.network.setConditions("127.0.0.11", "127.0.0.12", { bandwidthBytesPerSecond: 30_000_000 });
+    const { id } = await cluster.request("vm-1", "host-b");
+    await cluster.until(() => cluster?.executing("vm-1").length === 0);
+    cluster.network.cut("127.0.0.11", "127.0.0.12", { silent: true });
+    cluster.isControlPlaneAway = true;
+    await cluster.until(() => cluster?.executing("vm-1")[0] === "host-a");
+    cluster.isControlPlaneAway = false;
+    cluster.network.heal("127.0.0.11", "127.0.0.12");
+    const ended = await cluster.ended(id);
+    assert.equal(ended.verdict, "aborted");
+    assert.deepEqual(cluster.executing("vm-1"), ["host-a"]);
+  });
+});

@@ -178,6 +178,8 @@ test("S3: a record of another migration, under no higher token, or naming anothe
 test("S3: the destination's word lets it run under the token it opened under", () => {
   const step = run(begun, ...toDoubt, { kind: "word-verified" });
   assert.deepEqual(step.commands.at(-1), { kind: "run-copy", fencingToken: 7 });
+  const runs = run(step.state, { kind: "run-answered", isGranted: true, detail: "" });
+  assert.ok(kinds(runs.commands).includes("source-aborts"), "the record is to follow before the slot is freed");
 });
 
 test("S3: the word is asked for only while the control plane cannot be reached", () => {

@@ -626,6 +626,9 @@ function check(before: World, world: World, isFault: boolean): void {
       world.violation ??= `I1: ${side} executes, the record names the other (${record.verdict.kind})`;
     }
   }
+  if (record.verdict.kind === "open" && (world.source?.stage === "over" || world.destination?.stage === "over")) {
+    world.violation ??= "I8: a host is done with a migration that has no verdict";
+  }
   const had = isComplete(before, "source") || isComplete(before, "destination");
   const has = isComplete(world, "source") || isComplete(world, "destination");
   if (had && !has && !isFault && !world.isLost) world.violation ??= "I2: a step ended the last complete copy";
