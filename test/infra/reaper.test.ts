@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -8,8 +8,10 @@ import { after, describe, test } from "node:test";
 
 const root = join(import.meta.dirname, "..", "..");
 const started: ChildProcess[] = [];
+const scripts = mkdtempSync(join(tmpdir(), "drover-reaper-script-"));
 after(() => {
   for (const child of started) child.kill("SIGKILL");
+  rmSync(scripts, { recursive: true, force: true });
 });
 
 /** A program with a reaper, that starts a grandchild which is detached and takes no SIGTERM, and tells both pids. */
@@ -34,7 +36,7 @@ async function start(): Promise<{
   lines: AsyncIterator<string>;
 }> {
   const folder = mkdtempSync(join(tmpdir(), "drover-reaper-test-"));
-  const script = join(mkdtempSync(join(tmpdir(), "drover-reaper-script-")), "program.ts");
+  const script = join(scripts, "program.ts");
   writeFileSync(script, program);
   writeFileSync(join(folder, "something"), "in it");
   const child = spawn(process.execPath, [script, folder], { stdio: ["pipe", "pipe", "inherit"] });
