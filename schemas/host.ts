@@ -7,7 +7,11 @@ export const NetworkInterface = z
     name: z.string().max(64),
     address: z.string().max(64),
     prefixLength: z.int().min(0).max(128),
-    linkSpeedMbps: z.int().min(1).nullable().meta({ description: "Read from the system; null where it cannot be read." }),
+    linkSpeedMbps: z
+      .int()
+      .min(1)
+      .nullable()
+      .meta({ description: "Read from the system; null where it cannot be read." }),
   })
   .meta({ id: "NetworkInterface" });
 
@@ -22,7 +26,11 @@ export const HostFacts = z
     memoryMiB: z.int().min(1).meta({ description: "For guests and all else." }),
     networks: z.array(NetworkInterface).max(64),
     migrationAddress: z.string().max(64),
-    volumes: z.array(z.object({ id: z.string().max(64), path: z.string().max(1024), shared: z.boolean(), freeMiB: z.int().min(0) })).max(64),
+    volumes: z
+      .array(
+        z.object({ id: z.string().max(64), path: z.string().max(1024), shared: z.boolean(), freeMiB: z.int().min(0) }),
+      )
+      .max(64),
     hypervisor: z.object({ kind: z.string().max(32), version: z.string().max(64) }),
     agent: z.object({ version: z.string().max(32), protocol: z.int().min(1) }),
     platform: z.object({ name: z.string().max(64), version: z.string().max(128), edition: z.string().max(128) }),

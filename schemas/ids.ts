@@ -6,7 +6,10 @@ const chosenName = (what: string) =>
     .string()
     .min(1)
     .max(63)
-    .regex(/^[a-z]([a-z0-9-]*[a-z0-9])?$/, `${what}: 1 to 63 of a-z, 0-9 and -, beginning with a letter, not ending in -`);
+    .regex(
+      /^[a-z]([a-z0-9-]*[a-z0-9])?$/,
+      `${what}: 1 to 63 of a-z, 0-9 and -, beginning with a letter, not ending in -`,
+    );
 
 /** 26 characters of Crockford's base 32: 48 bits of time, 80 of randomness, so ids sort by age. */
 const ulid = "[0-9A-HJKMNP-TV-Z]{26}";
@@ -34,7 +37,10 @@ export const CopyId = z
 export type CopyId = z.infer<typeof CopyId>;
 
 /** One life of a host between boots: 128 random bits, made at boot. */
-export const Incarnation = z.string().regex(/^[0-9a-f]{32}$/, "32 hexadecimal digits").meta({ id: "Incarnation" });
+export const Incarnation = z
+  .string()
+  .regex(/^[0-9a-f]{32}$/, "32 hexadecimal digits")
+  .meta({ id: "Incarnation" });
 export type Incarnation = z.infer<typeof Incarnation>;
 
 export const FencingToken = z.int().min(0).max(Number.MAX_SAFE_INTEGER).meta({

@@ -5,10 +5,15 @@ import { CopyRef, FencingToken, HostId, Instant, MigrationId, VmId } from "./ids
 
 export const MigrationLimits = z
   .strictObject({
-    downtimeLimitMs: z.int().min(10).max(60_000).default(100).meta({
-      description: "Longest pause aimed at, from the last instruction on the source to the first on the destination.",
-      examples: [100],
-    }),
+    downtimeLimitMs: z
+      .int()
+      .min(10)
+      .max(60_000)
+      .default(100)
+      .meta({
+        description: "Longest pause aimed at, from the last instruction on the source to the first on the destination.",
+        examples: [100],
+      }),
     downtimeCeilingMs: z.int().min(10).max(60_000).default(500).meta({
       description: "How far the limit may grow when rounds stall; at least downtimeLimitMs.",
     }),
@@ -38,13 +43,28 @@ export const MigrationRequest = z
     }),
     mode: MigrationMode.default("live"),
     limits: MigrationLimits.prefault({}),
-    ticket: z.string().min(1).max(200).optional().meta({ description: "The change it belongs to; recorded, not read." }),
+    ticket: z
+      .string()
+      .min(1)
+      .max(200)
+      .optional()
+      .meta({ description: "The change it belongs to; recorded, not read." }),
     retryOf: MigrationId.optional().meta({ description: "The migration that this one tries again." }),
   })
   .meta({ id: "MigrationRequest" });
 export type MigrationRequest = z.infer<typeof MigrationRequest>;
 
-export const Phase = z.enum(["queued", "awaiting-approval", "setup", "precopy", "switchover", "cleanup", "completed", "cancelled", "failed"]);
+export const Phase = z.enum([
+  "queued",
+  "awaiting-approval",
+  "setup",
+  "precopy",
+  "switchover",
+  "cleanup",
+  "completed",
+  "cancelled",
+  "failed",
+]);
 export type Phase = z.infer<typeof Phase>;
 
 export const VerdictKind = z.enum(["open", "committed", "aborted", "returned", "forced"]);
@@ -87,9 +107,17 @@ export const MigrationTimings = z
   .object({
     setupMs: z.number().min(0).nullable().meta({ description: "Claim to first byte of round 0." }),
     precopyMs: z.number().min(0).nullable().meta({ description: "First byte of round 0 to the guest's stop." }),
-    downtimeMs: z.number().min(0).nullable().meta({ description: "Stop on the source to the word that it runs on the destination." }),
+    downtimeMs: z
+      .number()
+      .min(0)
+      .nullable()
+      .meta({ description: "Stop on the source to the word that it runs on the destination." }),
     totalMs: z.number().min(0).nullable().meta({ description: "Claim to the word that it runs on the destination." }),
-    gateCheckMs: z.number().min(0).nullable().meta({ description: "The fresh round trips before the stop; the guest runs." }),
+    gateCheckMs: z
+      .number()
+      .min(0)
+      .nullable()
+      .meta({ description: "The fresh round trips before the stop; the guest runs." }),
     commitMs: z.number().min(0).nullable().meta({ description: "The destination's commit, within the downtime." }),
     loadMs: z.number().min(0).nullable().meta({ description: "Gate passed to loaded, within the downtime." }),
   })
@@ -117,7 +145,10 @@ export const Migration = z
     startedAt: z.iso.datetime().nullable().meta({ description: "Both hosts' slots taken." }),
     endedAt: z.iso.datetime().nullable(),
     bytes: z.int().min(0),
-    encrypted: z.boolean().nullable().meta({ description: "As the stream's own transport says; null before it is open." }),
+    encrypted: z
+      .boolean()
+      .nullable()
+      .meta({ description: "As the stream's own transport says; null before it is open." }),
     guestGapMs: z.number().min(0).nullable().meta({
       description: "Longest gap in the guest's own heartbeat around the switchover, as the guest measured it.",
     }),
@@ -142,7 +173,9 @@ export const MigrationRecord = z
     source: CopyRef,
     destination: CopyRef,
     verdict: VerdictKind,
-    verdictToken: FencingToken.meta({ description: "The token the verdict raised; while open, the one it opened under." }),
+    verdictToken: FencingToken.meta({
+      description: "The token the verdict raised; while open, the one it opened under.",
+    }),
     owner: CopyRef.meta({ description: "The copy that the verdict names." }),
     confirmed: z.boolean(),
     cancelRequested: EndReason.nullable(),

@@ -15,7 +15,11 @@ export const problems = {
   "key-unknown": { status: 401, retry: "changed", title: "The API key is not known here." },
   "scope-missing": { status: 403, retry: "never", title: "The API key may not do this." },
   "signature-invalid": { status: 401, retry: "never", title: "The host's signature does not fit the request." },
-  "clock-skew": { status: 401, retry: "later", title: "The request was signed at a time too far from the control plane's." },
+  "clock-skew": {
+    status: 401,
+    retry: "later",
+    title: "The request was signed at a time too far from the control plane's.",
+  },
   "join-token-invalid": { status: 401, retry: "never", title: "The join token is unknown, used or expired." },
   "incarnation-stale": { status: 409, retry: "never", title: "A newer incarnation of this host has reported." },
   "counter-stale": { status: 409, retry: "later", title: "A later request of this host came first." },

@@ -88,7 +88,8 @@ export type RequestParts = {
   acknowledged: string;
 };
 
-const covered = '("@method" "@path" "content-digest" "drover-host" "drover-incarnation" "drover-counter" "drover-acknowledged")';
+const covered =
+  '("@method" "@path" "content-digest" "drover-host" "drover-incarnation" "drover-counter" "drover-acknowledged")';
 
 /** RFC 9530 Content-Digest of a body (empty for none). */
 export async function contentDigest(body: string): Promise<string> {

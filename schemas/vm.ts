@@ -11,7 +11,12 @@ export const VmSpec = z
     image: z.enum(["selftest"]).default("selftest").meta({
       description: "selftest: Drover's own guest, which dirties memory at a set rate and checks itself.",
     }),
-    memoryMiB: z.int().min(16).max(1024).default(64).meta({ description: "Guest memory.", examples: [64] }),
+    memoryMiB: z
+      .int()
+      .min(16)
+      .max(1024)
+      .default(64)
+      .meta({ description: "Guest memory.", examples: [64] }),
     dirtyMiBPerSecond: z.int().min(0).max(400).default(10).meta({ description: "How fast the selftest guest writes." }),
     workingSetMiB: z.int().min(1).max(512).default(8).meta({
       description: "How much memory the selftest guest writes to; at most half of its memory.",
@@ -46,8 +51,14 @@ export const GuestReport = z
   .object({
     bootId: z.string().max(32).meta({ description: "Made once per boot of the guest." }),
     heartbeats: z.int().min(0),
-    memoryErrors: z.int().min(0).meta({ description: "Pages, registers or flags that were not as the guest left them." }),
-    longestGapMs: z.number().min(0).meta({ description: "Longest pause between two heartbeats of the last second, in the guest's own time." }),
+    memoryErrors: z
+      .int()
+      .min(0)
+      .meta({ description: "Pages, registers or flags that were not as the guest left them." }),
+    longestGapMs: z
+      .number()
+      .min(0)
+      .meta({ description: "Longest pause between two heartbeats of the last second, in the guest's own time." }),
     uptimeMs: z.number().min(0),
     dirtyMiBPerSecond: z.number().min(0),
   })
