@@ -80,11 +80,7 @@ export class Agent {
       await this.#heartbeat();
       const wait = this.#roles.size > 0 ? this.#busyHeartbeatMs : this.#heartbeatMs;
       await clock.sleep(wait, this.#ended.signal);
-      const since = clock.monotonicMs();
-      // A switchover under way is not made to wait behind a heartbeat.
-      while (this.#isCritical() && clock.monotonicMs() - since < postponeAtMostMs && !this.#ended.signal.aborted) {
-        await clock.sleep(postponeMs, this.#ended.signal);
-      }
+      await this.#untilUncritical();
     }
   }
 
@@ -127,6 +123,7 @@ export class Agent {
     if (this.#claiming || this.#ended.signal.aborted) return;
     const run = async (): Promise<void> => {
       while (this.#isClaimWanted && !this.#ended.signal.aborted) {
+        await this.#untilUncritical();
         this.#isClaimWanted = false;
         const answer = await this.#context.controlPlane.claim();
         this.#hasLostClaim ||= answer.kind === "unknown";
@@ -232,6 +229,15 @@ export class Agent {
       this.#claim();
     });
     return role;
+  }
+
+  /** A switchover under way is not made to wait behind a heartbeat or a claim. */
+  async #untilUncritical(): Promise<void> {
+    const { clock } = this.#context;
+    const sinceMs = clock.monotonicMs();
+    while (this.#isCritical() && clock.monotonicMs() - sinceMs < postponeAtMostMs && !this.#ended.signal.aborted) {
+      await clock.sleep(postponeMs, this.#ended.signal);
+    }
   }
 
   #isCritical(): boolean {

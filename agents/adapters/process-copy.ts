@@ -69,7 +69,7 @@ export class ProcessCopy implements Copy {
   receive: Copy["receive"] = (stream) => this.#ask<StreamEndpoint>({ method: "receive", stream: withKeyText(stream) });
   throttle = (percent: number) => this.#ask<void>({ method: "throttle", percent });
   cancelStream = () => this.#ask<void>({ method: "cancelStream" });
-  holdAtGate = (agentSilenceMs: number) => this.#ask<void>({ method: "holdAtGate", agentSilenceMs });
+  holdAtGate = (agentSilenceMs: number) => this.#ask<{ standsForMs: number }>({ method: "holdAtGate", agentSilenceMs });
   passGate = () => this.#ask<GateDecision>({ method: "passGate" });
   cancelAtGate = () => this.#ask<GateDecision>({ method: "cancelAtGate" });
 

@@ -25,6 +25,8 @@ type SupervisorProcess = ChildProcess & {
 export class SupervisorProcesses {
   readonly #hypervisor: VmSpec["hypervisor"];
   #spare: SupervisorProcess | null = null;
+  /** Of the guest launched last: the next one will be much like it. */
+  #memoryMiB = 0;
   #isSpareWanted = false;
   #replenishing: NodeJS.Timeout | null = null;
 
@@ -35,7 +37,7 @@ export class SupervisorProcesses {
   keepSpare(): void {
     this.#isSpareWanted = true;
     if (this.#spare) return;
-    const spare = start([this.#hypervisor, "spare"]);
+    const spare = start([this.#hypervisor, "spare", String(this.#memoryMiB)]);
     this.#spare = spare;
     spare.once("exit", () => {
       if (this.#spare === spare) this.#spare = null;
@@ -47,6 +49,7 @@ export class SupervisorProcesses {
   async give(order: Order): Promise<OrderAnswer> {
     const child = this.#spare ?? start([this.#hypervisor]);
     this.#spare = null;
+    if (order.kind === "launch") this.#memoryMiB = order.request.spec.memoryMiB;
     this.#replenishLater();
     try {
       return await give(child, order);

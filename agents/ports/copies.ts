@@ -64,9 +64,9 @@ export interface Copy {
   send(stream: OutgoingStream): Promise<void>;
   throttle(percent: number): Promise<void>;
   cancelStream(): Promise<void>;
-  /** The gate, first half: stops the guest. From here the supervisor watches the agent, and when it is silent for
+  /** The gate, first half: stops the guest, and answers how long it has stood by then. From here the supervisor watches the agent, and when it is silent for
    *  `agentSilenceMs` it decides `cancelled` and, if that wins, resumes the guest. */
-  holdAtGate(agentSilenceMs: number): Promise<void>;
+  holdAtGate(agentSilenceMs: number): Promise<{ standsForMs: number }>;
   /** The gate, second half: decides `past`; if that wins, gives up the lock file, then lets the hypervisor finish.
    *  Answers what stands. */
   passGate(): Promise<GateDecision>;

@@ -55,11 +55,14 @@ export function identityOf(claimed: ClaimedAssignment): {
   return { assignment: claimed.assignment, signedAssignment: claimed.signed };
 }
 
+const keepTokenAfterMs = 500;
+
 /** Keeps the newest proven record of one migration, and refuses what is older than this host has seen of the VM. */
 export class KnownRecord {
   latest: ProvenRecord | null = null;
   readonly #context: RoleContext;
   readonly #migrationId: string;
+  #keptToken = 0;
 
   constructor(context: RoleContext, migrationId: string) {
     this.#context = context;
@@ -76,11 +79,20 @@ export class KnownRecord {
       record.verdictToken > this.latest.record.verdictToken ||
       (record.verdictToken === this.latest.record.verdictToken && record.issuedAt >= this.latest.record.issuedAt);
     if (isNewer) this.latest = proven;
-    // Kept for good, but not waited for: the lock file guards the guest with the same token.
-    this.#context.journal.raiseToken(record.vmId, record.verdictToken).catch((error: unknown) => {
-      this.#context.log({ event: "journal-failed", what: "token", error: String(error) });
-    });
+    this.#keepToken(record.vmId, record.verdictToken);
     return record;
+  }
+
+  /** Kept for good, but later: no verdict waits behind it, and the lock file guards the guest with the same token. */
+  #keepToken(vmId: string, fencingToken: number): void {
+    const { clock, journal, log } = this.#context;
+    if (fencingToken <= this.#keptToken) return;
+    this.#keptToken = fencingToken;
+    clock.after(keepTokenAfterMs, () => {
+      journal.raiseToken(vmId, fencingToken).catch((error: unknown) => {
+        log({ event: "journal-failed", what: "token", error: String(error) });
+      });
+    });
   }
 }
 

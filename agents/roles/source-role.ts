@@ -156,10 +156,12 @@ export class SourceRole implements Role {
         void this.#askWord();
         return;
       case "hold-at-gate":
-        this.#measured.mark("stopping", this.#now());
         this.#onCopy(
           () => this.#copy.holdAtGate(this.#context.agentSilenceMs),
-          () => ({ kind: "held" }),
+          ({ standsForMs }) => {
+            this.#measured.mark("stopping", this.#now() - standsForMs);
+            return { kind: "held" };
+          },
           (detail) => ({ kind: "hold-failed", detail }),
         );
         return;

@@ -1,6 +1,7 @@
 // The process of one copy's supervisor. It is started ahead or at need, waits on its input for the one order that it
 // serves, and outlives the agent that gave it. Without an order it ends with its agent.
-//   main.ts <embedded> [spare]   spare: also makes the hypervisor ready for its first guest
+//   main.ts <embedded> [spare [<MiB>]]   spare: also makes itself and the hypervisor ready for a first guest, of so
+//                                        much memory
 import { appendFileSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import type { DatabaseSync } from "node:sqlite";
@@ -20,10 +21,10 @@ import type { Supervisor, SupervisorPorts } from "./supervisor.ts";
 
 const orderLimitBytes = 64 * 1024;
 
-async function loadHypervisor(kind: string | undefined): Promise<Hypervisor> {
+async function loadHypervisor(kind: string | undefined, warmMemoryMiB: number): Promise<Hypervisor> {
   if (kind === "embedded") {
     const { createEmbeddedHypervisor } = await import("../adapters/embedded/hypervisor.ts");
-    return createEmbeddedHypervisor();
+    return createEmbeddedHypervisor(warmMemoryMiB > 0 ? { warmMemoryMiB } : {});
   }
   throw new Error(`a supervisor's process has no hypervisor "${kind}": choose embedded`);
 }
@@ -101,10 +102,16 @@ function removeFolder(directory: string): void {
 process.stdout.on("error", () => {});
 process.on("SIGHUP", () => {});
 
-const [kind, spare] = process.argv.slice(2);
-const hypervisor = loadHypervisor(kind);
-hypervisor.then(
-  (ready) => (spare === "spare" ? ready.warm().catch(() => {}) : undefined),
+const [kind, spare, memoryMiB] = process.argv.slice(2);
+const hypervisor = loadHypervisor(kind, Number(memoryMiB ?? 0));
+/** What an order waits for: the rehearsal of a spare, which takes a moment and must not meet a real life. */
+const ready = hypervisor.then(
+  async (loaded) => {
+    if (spare !== "spare") return;
+    await loaded.warm().catch(() => {});
+    const { rehearse } = await import("./rehearsal.ts");
+    await rehearse().catch(() => {}); // It only makes the first life slower.
+  },
   () => {}, // The order is answered with it.
 );
 
@@ -112,7 +119,8 @@ let ordered = false;
 const split = lineSplitter(orderLimitBytes, (line) => {
   if (ordered) return;
   ordered = true;
-  void begin(Order.parse(JSON.parse(line)));
+  const order = Order.parse(JSON.parse(line));
+  void ready.then(() => begin(order));
 });
 process.stdin.on("data", (chunk: Buffer) => {
   if (!split(chunk)) process.exit(2);

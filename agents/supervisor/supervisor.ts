@@ -165,20 +165,22 @@ export class Supervisor {
     return this.#serial.run(() => this.#endStream());
   }
 
-  holdAtGate(agentSilenceMs: number): Promise<void> {
+  holdAtGate(agentSilenceMs: number): Promise<{ standsForMs: number }> {
     return this.#serial.run(async () => {
       const machine = this.#mustHaveMachine();
       const leaving = this.#mustBeLeaving();
-      if (leaving.gate?.over) return;
+      if (leaving.gate?.over) return { standsForMs: 0 };
       const decided = await this.#ports.gate.read(leaving.migrationId);
       if (decided === "cancelled") await this.#takeBack();
-      if (decided) return;
+      if (decided) return { standsForMs: 0 };
       if (!leaving.gate) {
         const ranBefore = (await machine.state()) === "running";
         await this.#remember({ leaving: { ...leaving, gate: { ranBefore, agentSilenceMs, over: false } } });
       }
       this.#watchAgent(agentSilenceMs);
+      const stoppedAtMs = this.#ports.clock.monotonicMs();
       await this.#stop(machine);
+      return { standsForMs: this.#ports.clock.monotonicMs() - stoppedAtMs };
     });
   }
 
