@@ -1,13 +1,13 @@
-// The agent's journal on its own disk: `<folder>/<migrationId>.json` per migration and `<folder>/tokens.json`. Every
-// file is replaced whole and synced. It is read once, when it is opened; a damaged file is refused by name, because a
+// The agent's journal on its own disk: `<folder>/<migrationId>.json` per migration and `<folder>/tokens.json`, each a
+// sealed log. It is read once, when it is opened; a damaged file is refused by name, because a
 // forgotten commit or a forgotten intent to run would cost the guest.
-import { createHash } from "node:crypto";
-import { mkdir, readdir, readFile, rm } from "node:fs/promises";
+import { mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { z } from "zod";
 import type { Journal, MigrationJournal } from "../ports/journal.ts";
-import { syncFolder, temporarySuffix, writeDurably } from "./durable-file.ts";
+import { syncFolder, temporarySuffix } from "./durable-file.ts";
 import { JournalEntry, TokenTable } from "./journal-entry.ts";
+import { DamagedLog, SealedLog } from "./sealed-log.ts";
 import { Serial } from "./serial.ts";
 
 const tokensFile = "tokens.json";
@@ -21,9 +21,9 @@ export async function openFileJournal(folder: string): Promise<Journal> {
     const path = join(folder, name);
     if (name.endsWith(temporarySuffix))
       await rm(path, { force: true }); // Never renamed, so never answered for.
-    else if (name === tokensFile) tokens = await readSealed(path, TokenTable);
+    else if (name === tokensFile) tokens = readSealed(path, TokenTable);
     else if (name.endsWith(".json")) {
-      const entry = await readSealed(path, JournalEntry);
+      const entry = readSealed(path, JournalEntry);
       if (name !== `${entry.migrationId}.json`) throw damaged(path, "it holds another migration's entry");
       entries.set(entry.migrationId, entry);
     }
@@ -39,13 +39,24 @@ function fileJournal(
   const serial = new Serial();
   let tokens = tokensFound;
   const pathOf = (migrationId: string) => join(folder, `${migrationId}.json`);
+  const tokenLog = new SealedLog(join(folder, tokensFile));
+  const logs = new Map<string, SealedLog>();
+  const logOf = (migrationId: string): SealedLog => {
+    const log = logs.get(migrationId) ?? new SealedLog(pathOf(migrationId));
+    logs.set(migrationId, log);
+    return log;
+  };
+  const close = (migrationId: string): void => {
+    logs.get(migrationId)?.close();
+    logs.delete(migrationId);
+  };
   return {
     highestToken: (vmId) => tokens[vmId] ?? 0,
     raiseToken: (vmId, fencingToken) =>
       serial.run(async () => {
         if (fencingToken <= (tokens[vmId] ?? 0)) return;
         const raised = TokenTable.parse({ ...tokens, [vmId]: fencingToken });
-        await writeDurably(join(folder, tokensFile), seal(raised));
+        await tokenLog.write(JSON.stringify(raised));
         tokens = raised;
       }),
     migration: (migrationId) => structuredClone(entries.get(migrationId) ?? null),
@@ -53,13 +64,15 @@ function fileJournal(
     write: async (entry) => {
       const written = JournalEntry.parse(entry);
       return serial.run(async () => {
-        await writeDurably(pathOf(written.migrationId), seal(written));
+        await logOf(written.migrationId).write(JSON.stringify(written));
         entries.set(written.migrationId, written);
+        if (written.over) close(written.migrationId);
       });
     },
     forget: (migrationId) =>
       serial.run(async () => {
         if (!entries.has(migrationId)) return;
+        close(migrationId);
         await rm(pathOf(migrationId), { force: true });
         await syncFolder(folder);
         entries.delete(migrationId);
@@ -67,23 +80,15 @@ function fileJournal(
   };
 }
 
-/** One line with the digest of the next, so that a damaged file never reads as another true one. */
-function seal(content: unknown): string {
-  const text = JSON.stringify(content);
-  return `${digestOf(text)}\n${text}\n`;
-}
-
-async function readSealed<T>(path: string, schema: z.ZodType<T>): Promise<T> {
-  const [digest, text, end] = (await readFile(path, "utf8")).split("\n");
-  if (digest === undefined || text === undefined || end !== "" || digest !== digestOf(text)) {
-    throw damaged(path, "its digest does not fit its content");
+function readSealed<T>(path: string, schema: z.ZodType<T>): T {
+  try {
+    const parsed = schema.safeParse(JSON.parse(new SealedLog(path).read() ?? "null"));
+    if (parsed.success) return parsed.data;
+    throw new DamagedLog(parsed.error.issues[0]?.message ?? "it is not of its schema");
+  } catch (error) {
+    throw error instanceof DamagedLog ? damaged(path, error.message) : error;
   }
-  const parsed = schema.safeParse(JSON.parse(text));
-  if (!parsed.success) throw damaged(path, parsed.error.issues[0]?.message ?? "it is not of its schema");
-  return parsed.data;
 }
-
-const digestOf = (text: string): string => createHash("sha256").update(text).digest("hex");
 
 function damaged(path: string, why: string): Error {
   return new Error(

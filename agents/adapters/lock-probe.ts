@@ -25,7 +25,7 @@ export async function requireWorkingLocks(sharedVolume: string): Promise<void> {
     throw new Error(`the locks of the file system of ${sharedVolume} do not work (${why}); mount it with locking`);
   } finally {
     held?.close();
-    rmSync(path, { force: true });
+    for (const name of [path, `${path}-journal`]) rmSync(name, { force: true });
   }
 }
 

@@ -2,13 +2,13 @@
 // serves, and outlives the agent that gave it. Without an order it ends with its agent.
 //   main.ts <embedded> [spare [<MiB>]]   spare: also makes itself and the hypervisor ready for a first guest, of so
 //                                        much memory
-import { appendFileSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { appendFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import type { DatabaseSync } from "node:sqlite";
-import { writeDurably } from "../adapters/durable-file.ts";
 import { holdExclusively } from "../adapters/exclusive-file.ts";
 import { FileGate } from "../adapters/file-gate.ts";
 import { lineSplitter } from "../adapters/line-socket.ts";
+import { SealedLog } from "../adapters/sealed-log.ts";
 import { SqliteLockFiles } from "../adapters/sqlite-lock-file.ts";
 import { systemClock } from "../adapters/system-clock.ts";
 import type { Hypervisor } from "../ports/hypervisor.ts";
@@ -64,13 +64,13 @@ async function begin(order: Order): Promise<void> {
 
 async function open(order: Order): Promise<Supervisor> {
   const { directory, sharedVolume, gates } = order;
-  const memoPath = join(directory, memoName);
+  const memoLog = new SealedLog(join(directory, memoName));
   const ports: SupervisorPorts = {
     hypervisor: await hypervisor,
     lockFiles: new SqliteLockFiles(sharedVolume),
     gate: new FileGate(gates),
     clock: systemClock,
-    memory: { write: (memo) => writeDurably(memoPath, `${JSON.stringify(memo)}\n`) },
+    memory: { write: (memo) => memoLog.write(JSON.stringify(memo)) },
     directory,
   };
   process.on("uncaughtException", (error) => {
@@ -80,7 +80,7 @@ async function open(order: Order): Promise<Supervisor> {
   const supervisor =
     order.kind === "launch"
       ? await launchCopy(order.request, ports)
-      : await recoverCopy(CopyMemo.parse(JSON.parse(readFileSync(memoPath, "utf8"))), ports);
+      : await recoverCopy(CopyMemo.parse(JSON.parse(memoLog.read() ?? "null")), ports);
   supervisor.onDestroyed = () => removeFolder(directory);
   return supervisor;
 }

@@ -4,9 +4,9 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { writeDurably } from "../adapters/durable-file.ts";
 import { holdExclusively } from "../adapters/exclusive-file.ts";
 import { FileGate } from "../adapters/file-gate.ts";
+import { SealedLog } from "../adapters/sealed-log.ts";
 import { SqliteLockFiles } from "../adapters/sqlite-lock-file.ts";
 import { systemClock } from "../adapters/system-clock.ts";
 import type { CopyRequest } from "../ports/copies.ts";
@@ -36,13 +36,14 @@ async function playLife(gates: string, folder: string, life: number): Promise<vo
     arriving: life % 2 === 1,
     migrationId: null,
   };
+  const memoLog = new SealedLog(join(folder, `copy-${life}.json`));
   const alive = await holdExclusively(join(folder, `alive-${life}`));
   const supervisor = await launchCopy(request, {
     hypervisor: idleHypervisor(),
     lockFiles: new SqliteLockFiles(folder),
     gate: new FileGate(gates),
     clock: systemClock,
-    memory: { write: (memo) => writeDurably(join(folder, "copy.json"), `${JSON.stringify(CopyMemo.parse(memo))}\n`) },
+    memory: { write: (memo) => memoLog.write(JSON.stringify(CopyMemo.parse(memo))) },
     directory: folder,
   });
   Call.parse({ id: 1, method: "holdAtGate", agentSilenceMs: 1000 });
@@ -60,6 +61,7 @@ async function playLife(gates: string, folder: string, life: number): Promise<vo
   await supervisor.run(2);
   await supervisor.status();
   await supervisor.destroy();
+  memoLog.close();
   alive?.close();
 }
 

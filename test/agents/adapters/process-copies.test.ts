@@ -9,6 +9,7 @@ import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { openProcessCopies } from "../../../agents/adapters/process-copies.ts";
+import { SealedLog } from "../../../agents/adapters/sealed-log.ts";
 import type { Copies } from "../../../agents/ports/copies.ts";
 import { CopyMemo } from "../../../agents/supervisor/memo.ts";
 import { toBase64Url } from "../../../schemas/signing.ts";
@@ -47,7 +48,9 @@ class ProcessHost implements CopiesHost {
   }
 
   async guestPid(copyId: string): Promise<number> {
-    const memo = CopyMemo.parse(JSON.parse(await readFile(join(this.data, "copies", copyId, "copy.json"), "utf8")));
+    const memo = CopyMemo.parse(
+      JSON.parse(new SealedLog(join(this.data, "copies", copyId, "copy.json")).read() ?? "null"),
+    );
     assert.ok(memo.machine);
     return memo.machine.pid;
   }
@@ -255,12 +258,12 @@ test("a copy whose supervisor died before the guest was built is launched anew",
     const [host] = bench.hosts;
     const first = await (await host.openAgent()).launch(request);
     const memoPath = join(host.data, "copies", copyId, "copy.json");
-    const memo = CopyMemo.parse(JSON.parse(await readFile(memoPath, "utf8")));
+    const memo = CopyMemo.parse(JSON.parse(new SealedLog(memoPath).read() ?? "null"));
     const guestPid = await host.guestPid(copyId);
     await host.killAgent();
     await host.killSupervisor(copyId);
     await kill(guestPid);
-    await writeFile(memoPath, JSON.stringify({ ...memo, machine: null }));
+    await new SealedLog(memoPath).write(JSON.stringify({ ...memo, machine: null }));
     const again = await (await host.openAgent()).launch(request);
     assert.notEqual(again, first);
     assert.equal((await again.status()).machine, "held");
