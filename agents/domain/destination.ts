@@ -11,7 +11,7 @@ import type { AgentReport } from "../../schemas/agent.ts";
 import type { CopyRef } from "../../schemas/ids.ts";
 import type { EndReason, MigrationRecord } from "../../schemas/migration.ts";
 import type { PeerMessage, StreamEndpoint } from "../../schemas/peer.ts";
-import { namesThis, type ReportOutcome, type RoleReportKind } from "./role.ts";
+import { expired, namesThis, type ReportOutcome, type RoleReportKind } from "./role.ts";
 
 export type DestinationStage =
   | "preparing" // the guest's process is being started, the source is awaited
@@ -56,7 +56,7 @@ export type DestinationState = {
 };
 
 export type DestinationEvent =
-  | { kind: "started" }
+  | { kind: "started"; isExpired: boolean }
   | { kind: "launched" }
   | { kind: "launch-failed"; detail: string }
   | { kind: "listening" }
@@ -192,6 +192,7 @@ const stages: { [S in DestinationStage]: Handler } = {
   preparing(state, event, atMs) {
     switch (event.kind) {
       case "started":
+        if (event.isExpired) return discard(intend(state, "preparation-failed", expired));
         return step(
           { ...state, startedAtMs: atMs },
           { kind: "launch-copy" },

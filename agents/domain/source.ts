@@ -11,7 +11,7 @@ import type { CopyRef } from "../../schemas/ids.ts";
 import type { EndReason, MigrationLimits, MigrationRecord, Round } from "../../schemas/migration.ts";
 import type { PeerMessage, StreamEndpoint } from "../../schemas/peer.ts";
 import { expectedDowntimeMs, judgeRound } from "./convergence.ts";
-import { namesThis, type ReportOutcome, type RoleReportKind } from "./role.ts";
+import { expired, namesThis, type ReportOutcome, type RoleReportKind } from "./role.ts";
 
 export type SourceStage =
   | "linking" // the peer prepares
@@ -62,7 +62,7 @@ type GateAsk = { number: number; atMs: number; own: GateAnswer; peer: GateAnswer
 type GateAnswer = "asked" | "open" | "shut";
 
 export type SourceEvent =
-  | { kind: "started" }
+  | { kind: "started"; isExpired: boolean }
   | { kind: "permitted" }
   | { kind: "permit-failed"; detail: string }
   | { kind: "peer-linked" }
@@ -212,6 +212,7 @@ const stages: { [S in SourceStage]: (state: SourceState, event: SourceEvent, atM
   linking(state, event, atMs) {
     switch (event.kind) {
       case "started":
+        if (event.isExpired) return withdraw(state, "preparation-failed", expired);
         return step(
           { ...state, lastSampleAtMs: atMs },
           { kind: "permit-next", copyId: state.peer.copyId },

@@ -55,6 +55,12 @@ export function identityOf(claimed: ClaimedAssignment): {
   return { assignment: claimed.assignment, signedAssignment: claimed.signed };
 }
 
+/** Too late to begin it, on the control plane's clock as last answered. */
+export function isExpired(context: RoleContext, assignment: Assignment): boolean {
+  const nowMs = context.controlPlane.controlPlaneNowMs();
+  return nowMs !== null && nowMs > assignment.expiresAt;
+}
+
 const keepTokenAfterMs = 500;
 
 /** Keeps the newest proven record of one migration, and refuses what is older than this host has seen of the VM. */

@@ -16,7 +16,17 @@ import type { Copy, CopyEvent } from "../ports/copies.ts";
 import type { MachineState } from "../ports/hypervisor.ts";
 import type { MigrationJournal } from "../ports/journal.ts";
 import type { PeerLink } from "../ports/peer-link.ts";
-import { identityOf, KnownRecord, Lane, messageOf, note, type Role, type RoleContext, tell } from "./context.ts";
+import {
+  identityOf,
+  isExpired,
+  KnownRecord,
+  Lane,
+  messageOf,
+  note,
+  type Role,
+  type RoleContext,
+  tell,
+} from "./context.ts";
 
 export class DestinationRole implements Role {
   readonly migrationId: string;
@@ -66,7 +76,7 @@ export class DestinationRole implements Role {
   }
 
   async start(): Promise<void> {
-    this.#feed({ kind: "started" });
+    this.#feed({ kind: "started", isExpired: isExpired(this.#context, this.#entry.claimed.assignment) });
   }
 
   /** @param machine what became of the copy, by its supervisor's word */

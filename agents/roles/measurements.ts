@@ -2,11 +2,13 @@
 import type { MigrationTimings, Round } from "../../schemas/migration.ts";
 import type { StreamSample } from "../ports/hypervisor.ts";
 
+const roundsPerReport = 100;
+
 export class Measurements {
   readonly rounds: Round[] = [];
   bytes = 0;
   encrypted: boolean | null = null;
-  #reported = 0;
+  #told = 0;
   readonly #marks: { [M in Mark]?: number } = {};
   #commitMs: number | null = null;
 
@@ -36,11 +38,14 @@ export class Measurements {
     this.#commitMs = milliseconds;
   }
 
-  /** Rounds that no report has carried yet. */
-  takeUnreported(): Round[] {
-    const rounds = this.rounds.slice(this.#reported, this.#reported + 100);
-    this.#reported += rounds.length;
-    return rounds;
+  /** Rounds that no answered report has carried yet, the oldest first; a report takes this many at most. */
+  untold(): Round[] {
+    return this.rounds.slice(this.#told, this.#told + roundsPerReport);
+  }
+
+  /** The control plane has these. */
+  told(rounds: readonly Round[]): void {
+    this.#told = Math.max(this.#told, this.rounds.indexOf(rounds.at(-1) as Round) + 1);
   }
 
   timings(): MigrationTimings {
@@ -60,7 +65,7 @@ export class Measurements {
   }
 
   summary() {
-    return { timings: this.timings(), bytes: this.bytes, rounds: this.takeUnreported(), encrypted: this.encrypted };
+    return { timings: this.timings(), bytes: this.bytes, rounds: this.untold(), encrypted: this.encrypted };
   }
 }
 

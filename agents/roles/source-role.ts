@@ -17,7 +17,17 @@ import type { ProvenRecord } from "../ports/control-plane.ts";
 import type { Copy, CopyEvent } from "../ports/copies.ts";
 import type { MigrationJournal } from "../ports/journal.ts";
 import { type PeerLink, PeerRefused } from "../ports/peer-link.ts";
-import { identityOf, KnownRecord, Lane, messageOf, note, type Role, type RoleContext, tell } from "./context.ts";
+import {
+  identityOf,
+  isExpired,
+  KnownRecord,
+  Lane,
+  messageOf,
+  note,
+  type Role,
+  type RoleContext,
+  tell,
+} from "./context.ts";
 import { Measurements } from "./measurements.ts";
 
 const connectMs = 10_000;
@@ -66,7 +76,7 @@ export class SourceRole implements Role {
   async start(): Promise<void> {
     this.#measured.mark("claimed", this.#now());
     this.#undo.push(this.#copy.listen((event) => this.#onCopyEvent(event)));
-    this.#feed({ kind: "started" });
+    this.#feed({ kind: "started", isExpired: isExpired(this.#context, this.#entry.claimed.assignment) });
   }
 
   /** @param found what the copy, its gate and its supervisor say now */
@@ -307,14 +317,18 @@ export class SourceRole implements Role {
   /** Told now and then, for those who watch; never in the way of the switchover. */
   async #reportProgress(): Promise<void> {
     while (!this.#isAbandoned && this.#state.stage === "copying") {
-      const report = progress(this.#state, "precopy", false);
-      if (report.kind === "migration-progressed") {
-        report.rounds = this.#measured.takeUnreported();
-        report.encrypted = this.#measured.encrypted;
-        if (!this.#state.ask) await this.#report(report);
-      }
+      if (!this.#state.ask) await this.#tellProgress();
       await this.#context.clock.sleep(progressMs);
     }
+  }
+
+  async #tellProgress(): Promise<void> {
+    const report = progress(this.#state, "precopy", false);
+    if (report.kind !== "migration-progressed") return;
+    const rounds = this.#measured.untold();
+    const told = await tell(this.#context, { ...report, rounds, encrypted: this.#measured.encrypted });
+    if (told.outcome === "applied") this.#measured.told(rounds);
+    if (told.proven) this.noteRecord(told.proven);
   }
 
   #onCopyEvent(event: CopyEvent): void {

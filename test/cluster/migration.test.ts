@@ -34,6 +34,11 @@ test("a running guest moves to the named host and back, and never executes twice
     const there = await cluster.migrate("vm-1", "host-b");
     assert.deepEqual([there.phase, there.verdict, there.confirmed], ["completed", "committed", true]);
     assert.ok(there.rounds.length >= 1 && there.bytes > 0 && there.timings.downtimeMs !== null, JSON.stringify(there));
+    assert.deepEqual(
+      there.rounds.map(({ round }) => round),
+      there.rounds.map((_, index) => index),
+      "no round is missing",
+    );
     assert.deepEqual(cluster.executing("vm-1"), ["host-b"]);
     const back = await cluster.migrate("vm-1", "host-a");
     assert.equal(back.phase, "completed");
@@ -383,3 +388,13 @@ test("I2: past the gate with the control plane gone for both, the destination's 
     assert.deepEqual(cluster.executing("vm-1"), ["host-a"]);
   });
 });
+
+test("an assignment that nobody could begin in time ends the migration with that reason", () =>
+  withCluster({ hosts: 2, settings: { assignmentMs: -1 } }, async (cluster) => {
+    await cluster.runVm("vm-1", "host-a");
+    const ended = await cluster.migrate("vm-1", "host-b");
+    assert.deepEqual([ended.phase, ended.reason], ["failed", "preparation-failed"]);
+    assert.match(ended.detail ?? "", /expired/);
+    assert.deepEqual(cluster.executing("vm-1"), ["host-a"]);
+    await slotsAreFree(cluster);
+  }));

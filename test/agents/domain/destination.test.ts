@@ -50,7 +50,7 @@ const kinds = (commands: DestinationCommand[]): string[] =>
   });
 
 const toLoading: DestinationEvent[] = [
-  { kind: "started" },
+  { kind: "started", isExpired: false },
   { kind: "launched" },
   { kind: "peer-linked" },
   { kind: "receiving", endpoint: { address: "127.0.0.12", port: 4000 } },
@@ -241,4 +241,10 @@ test("after the agent's restart the journal and the copy decide", () => {
     "the record decides",
   );
   assert.deepEqual(recovered({ relinquished: true }, "complete"), ["expect-peer", "destroy-copy"]);
+});
+
+test("an assignment that has expired launches nothing, and the record says so", () => {
+  const step = run(begun, { kind: "started", isExpired: true });
+  assert.deepEqual(kinds(step.commands), ["destroy-copy"]);
+  assert.deepEqual(kinds(run(step.state, { kind: "destroyed" }).commands), ["destination-aborts"]);
 });

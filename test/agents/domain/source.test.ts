@@ -71,7 +71,7 @@ const kinds = (commands: SourceCommand[]): string[] =>
   commands.map((command) => (command.kind === "report" ? command.report.kind : command.kind));
 
 const toCopying: SourceEvent[] = [
-  { kind: "started" },
+  { kind: "started", isExpired: false },
   { kind: "permitted" },
   { kind: "peer-linked" },
   { kind: "peer-said", message: { kind: "ready", endpoint: { address: "127.0.0.12", port: 4000 } } },
@@ -87,7 +87,10 @@ const toHolding: SourceEvent[] = [
 const toDoubt: SourceEvent[] = [...toHolding, { kind: "held" }, { kind: "gate-stands", decision: "past" }];
 
 test("the lock file permits the destination before anything is sent", () => {
-  assert.deepEqual(run(begun, { kind: "started" }).commands[0], { kind: "permit-next", copyId: "copy_B" });
+  assert.deepEqual(run(begun, { kind: "started", isExpired: false }).commands[0], {
+    kind: "permit-next",
+    copyId: "copy_B",
+  });
 });
 
 test("S1: the guest is stopped only after both sides answered this ask with open", () => {
@@ -257,4 +260,10 @@ test("a report whose answer was lost is made again until it is answered", () => 
   assert.ok(kinds(unknown.commands).includes("copy-seen"));
   const done = run(unknown.state, { kind: "report-answered", report: "copy-seen", outcome: "applied", record: null });
   assert.deepEqual(done.commands, [{ kind: "finish" }]);
+});
+
+test("an assignment that has expired is not begun, and the record says so", () => {
+  const step = run(begun, { kind: "started", isExpired: true });
+  assert.ok(kinds(step.commands).includes("source-aborts"));
+  assert.ok(!kinds(step.commands).includes("connect-peer"));
 });

@@ -113,8 +113,8 @@ export function initialWorld(): World {
     isLost: false,
     violation: null,
   };
-  feedSource(world, { kind: "started" });
-  feedDestination(world, { kind: "started" });
+  feedSource(world, { kind: "started", isExpired: false });
+  feedDestination(world, { kind: "started", isExpired: false });
   return world;
 }
 
