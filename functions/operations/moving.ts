@@ -65,10 +65,11 @@ export function bothEnds(clusterId: string, migration: MigrationState): HostAddr
   return roles.map((role) => ({ clusterId, hostId: migration[role].hostId }));
 }
 
-/** The source has begun, as far as its slot knows. */
+/** The source has begun: only where its slot still holds the migration unclaimed is it known that it has not. */
 export function hasSourceClaimed({ migration, slots }: Motion): boolean {
+  if (migration.stage !== "admitted") return false;
   const held = slots.source?.migration;
-  return migration.stage === "admitted" && held?.migrationId === migration.id && held.claimed;
+  return !(held?.migrationId === migration.id && !held.claimed);
 }
 
 export function hasFreedSlot(before: MigrationState, after: MigrationState): boolean {

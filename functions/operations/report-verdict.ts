@@ -63,7 +63,8 @@ export function reportVerdict(ports: Ports, call: AgentCall, report: VerdictRepo
         kind: "accept",
         batch,
         // A source in doubt reads the record by itself; a ring would only make it busy within the guest's pause.
-        rings: report.kind === "destination-commits" ? [] : [{ clusterId, hostId: after.migration[otherRole(role)].hostId }],
+        rings:
+          report.kind === "destination-commits" ? [] : [{ clusterId, hostId: after.migration[otherRole(role)].hostId }],
         answer: () => answerWith("applied", after),
         afterwards: async () => {
           if (hasFreedSlot(before.migration, after.migration)) await admitNext(ports, clusterId);

@@ -22,6 +22,7 @@ test("a start makes a new copy under a higher token and tells its host", async (
       fencingToken: 1,
       spec: { ...spec, image: "selftest" },
       wantedRunState: "running",
+      hasRun: false,
     },
   ]);
   assert.equal((await world.request("POST", "/vms/vm-1/start", { host: "host-b" })).body.code, "vm-not-stopped");
@@ -134,6 +135,42 @@ test("a stop or delete that lost against the commit follows the new owner", asyn
     else assert.equal(vm.code, "vm-deleted");
   }
 });
+
+for (const destination of ["claimed", "unclaimed"]) {
+  for (const ender of ["stop", "delete", "cancel", "destination-aborts"]) {
+    test(`a guest that ends before its source has claimed ends the migration, whoever comes then: ${ender}, destination ${destination}`, async () => {
+      const world = await makeCluster(["host-a", "host-b"]);
+      await runVm(world, "vm-1", "host-a");
+      // An aborted one before raises the VM's token above what the source was told.
+      const { body: first } = await world.request("POST", "/migrations", { vm: "vm-1", destination: "host-b" });
+      await world.request("POST", `/migrations/${first.id}/cancel`, {});
+      const { body: migration } = await world.request("POST", "/migrations", { vm: "vm-1", destination: "host-b" });
+      const onMigration = { migrationId: migration.id, fencingToken: 2, vmId: "vm-1", peerHostId: "host-a" };
+      if (destination === "claimed") await world.host("host-b").claim();
+      const { copyId } = (await vmOf(world)).owner;
+      const gone = { vmId: "vm-1", copyId, fencingToken: 1, state: "gone", because: "powered-off" } as const;
+      const before = world.rings.length;
+      ok(await world.host("host-a").seen(gone));
+      assert.ok(world.rings.slice(before).some(({ hostId }) => hostId === "host-b"));
+      assert.equal(ok(await world.host("host-a").seen(gone)).body.outcome, "unchanged");
+      if (ender === "stop") await world.request("POST", "/vms/vm-1/stop", {});
+      if (ender === "delete") await world.request("DELETE", "/vms/vm-1");
+      if (ender === "cancel") await world.request("POST", `/migrations/${migration.id}/cancel`, {});
+      if (ender === "destination-aborts") {
+        const end = { reason: "peer-unreachable", detail: "" };
+        await world.host("host-b").report({ kind: "destination-aborts", ...onMigration, ...end });
+      }
+      await playAll(world);
+      const ended = (await world.request("GET", `/migrations/${migration.id}`)).body;
+      assert.deepEqual([ended.phase, ended.reason], ["failed", "guest-ended"]);
+      const vm = await vmOf(world);
+      if (ender === "delete") assert.equal(vm.code, "vm-deleted");
+      else assert.deepEqual([vm.runState, vm.stoppedBecause, vm.migration], ["stopped", "powered-off", null]);
+      const { body: hosts } = await world.request("GET", "/hosts");
+      assert.ok(hosts.items.every((host: { migration: string | null }) => host.migration === null));
+    });
+  }
+}
 
 test("a guest that powers itself off before the gate ends the migration with that reason", async () => {
   const world = await makeCluster(["host-a", "host-b"]);
