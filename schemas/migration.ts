@@ -153,7 +153,8 @@ export const Migration = z
       description: "Longest gap in the guest's own heartbeat around the switchover, as the guest measured it.",
     }),
     timings: MigrationTimings,
-    rounds: z.array(Round),
+    rounds: z.array(Round).meta({ description: "The first and the newest." }),
+    roundsLeftOut: z.int().min(0).default(0).meta({ description: "How many lie between them." }),
     revision: z.int(),
   })
   .meta({ id: "Migration" });

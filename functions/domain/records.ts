@@ -106,7 +106,10 @@ export type MigrationState = {
 /** Written by the source alone, so that progress never conflicts with a verdict. */
 export type Progress = {
   phase: "setup" | "precopy" | "switchover";
+  /** The first and the newest; an item has only so much room. */
   rounds: Round[];
+  /** What was left out between them. */
+  leftOut?: { rounds: number; bytes: number };
   encrypted: boolean | null;
   frozenSince: number | null;
   summary: { timings: MigrationTimings; bytes: number } | null;

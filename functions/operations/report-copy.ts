@@ -141,7 +141,7 @@ function putSummary(batch: Batch, found: Found, clusterId: string, migrationId: 
   const { timings, bytes, rounds, encrypted } = report.summary;
   batch.put<Progress>(place, {
     ...before,
-    rounds: addRounds(before.rounds, rounds),
+    ...addRounds(before, rounds),
     encrypted: encrypted ?? before.encrypted,
     frozenSince: null,
     summary: { timings, bytes },

@@ -34,7 +34,7 @@ export function reportProgress(ports: Ports, call: AgentCall, report: Progressed
       const after: Progress = {
         ...before,
         phase: report.phase,
-        rounds: addRounds(before.rounds, report.rounds),
+        ...addRounds(before, report.rounds),
         encrypted: report.encrypted ?? before.encrypted,
         frozenSince: report.frozen ? (before.frozenSince ?? found.now) : null,
       };
@@ -62,10 +62,22 @@ export function reportProgress(ports: Ports, call: AgentCall, report: Progressed
   };
 }
 
-/** Each round once, in order, whatever was repeated. */
-export function addRounds(known: readonly Round[], more: readonly Round[]): Round[] {
-  const byNumber = new Map([...known, ...more].map((round) => [round.round, round]));
-  return [...byNumber.values()].sort((one, other) => one.round - other.round);
+const newestRounds = 200;
+
+/** Each round once, in order, whatever was repeated: the first and the newest, the others counted. */
+export function addRounds(known: Progress, more: readonly Round[]): Pick<Progress, "rounds" | "leftOut"> {
+  const { leftOut } = known;
+  // What was left out lies after the first round; told again, it is not counted again.
+  const oldest = leftOut ? (known.rounds[1]?.round ?? 0) : 0;
+  const news = more.filter(({ round }) => round >= oldest || round === known.rounds[0]?.round);
+  const byNumber = new Map([...known.rounds, ...news].map((round) => [round.round, round]));
+  const [first, ...others] = [...byNumber.values()].sort((one, other) => one.round - other.round);
+  if (!first) return { rounds: [] };
+  const surplus = others.slice(0, Math.max(0, others.length - newestRounds));
+  const rounds = [first, ...others.slice(surplus.length)];
+  if (surplus.length === 0) return { rounds, ...(leftOut ? { leftOut } : {}) };
+  const bytes = surplus.reduce((sum, round) => sum + round.bytes, leftOut?.bytes ?? 0);
+  return { rounds, leftOut: { rounds: (leftOut?.rounds ?? 0) + surplus.length, bytes } };
 }
 
 export function reportGap(_ports: Ports, call: AgentCall, report: GapMeasured): AgentRequest<ReportAnswer> {

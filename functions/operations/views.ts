@@ -127,11 +127,17 @@ export function viewMigration(
     createdAt: instantText(migration.createdAt),
     startedAt: optional(migration.startedAt),
     endedAt: optional(migration.endedAt),
-    bytes: progress?.summary?.bytes ?? progress?.rounds.reduce((sum, round) => sum + round.bytes, 0) ?? 0,
+    bytes: progress?.summary?.bytes ?? bytesOf(progress),
     encrypted: progress?.encrypted ?? null,
     guestGapMs: beside.gap?.guestGapMs ?? null,
     timings: progress?.summary?.timings ?? noTimings,
     rounds: progress?.rounds ?? [],
+    roundsLeftOut: progress?.leftOut?.rounds ?? 0,
     revision: beside.revision,
   };
+}
+
+function bytesOf(progress: Progress | null): number {
+  if (!progress) return 0;
+  return progress.rounds.reduce((sum, round) => sum + round.bytes, progress.leftOut?.bytes ?? 0);
 }

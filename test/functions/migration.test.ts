@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createApp } from "../../functions/http/app.ts";
 import { listUnsequencedEvents } from "../../functions/operations/events.ts";
-import { playAll, Stage } from "./support/play.ts";
+import { about, ok, playAll, Stage } from "./support/play.ts";
 import { cluster, makeCluster, runVm } from "./support/world.ts";
 
 test("a running VM moves to the host that was named, and the record says how it went", async () => {
@@ -223,4 +223,37 @@ test("whoever waits is answered when the control plane is about to end, and when
     signal.abort();
     assert.equal((await (await waiting).json()).phase, "setup");
   }
+});
+
+test("however many rounds a migration takes, its reports are heard: the first and the newest are kept, the others counted", async () => {
+  const world = await makeCluster(["host-a", "host-b"]);
+  await runVm(world, "vm-1", "host-a");
+  const { body: asked } = await world.request("POST", "/migrations", { vm: "vm-1", destination: "host-b" });
+  const source = world.host("host-a");
+  const claimed = (await source.claimed()).assignment;
+  assert.ok(claimed);
+  const third = 1 / 3;
+  const rounds = (from: number) =>
+    Array.from({ length: 100 }, (_, index) => ({
+      round: from + index,
+      bytes: 1,
+      durationMs: 1e5 + third,
+      remainingBytes: 1e15,
+      dirtyBytesPerSecond: 1e9 + third,
+      bandwidthBytesPerSecond: 1e9 + third,
+      throttlePercent: 99,
+    }));
+  const progress = { kind: "migration-progressed", ...about(claimed), phase: "precopy", encrypted: true };
+  for (let from = 0; from < 3000; from += 100) ok(await source.report({ ...progress, rounds: rounds(from) }));
+  ok(await source.report({ ...progress, rounds: rounds(1000) }));
+  const shown = (await world.request("GET", `/migrations/${asked.id}`)).body;
+  assert.deepEqual([shown.rounds.length, shown.roundsLeftOut, shown.bytes], [201, 2799, 3000]);
+  assert.deepEqual([shown.rounds[0].round, shown.rounds[1].round, shown.rounds.at(-1).round], [0, 2800, 2999]);
+
+  ok(await source.report({ ...about(claimed), kind: "source-aborts", reason: "not-converging", detail: "" }));
+  const summary = { timings: shown.timings, bytes: 3000, rounds: rounds(2950), encrypted: true };
+  const { copyId } = claimed.assignment.source;
+  const last = { vmId: "vm-1", copyId, fencingToken: 2, state: "running", migrationId: asked.id, summary } as const;
+  ok(await source.seen(last));
+  assert.equal((await world.request("GET", "/hosts/host-a")).body.migration, null);
 });
