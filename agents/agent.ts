@@ -161,7 +161,8 @@ export class Agent {
     }
     const known = journal.migration(migrationId);
     if (known?.over) return;
-    if (fencingToken < journal.highestToken(vmId)) {
+    const isOpen = claimed.record?.record.verdict === "open";
+    if (isOpen && fencingToken < journal.highestToken(vmId)) {
       return this.#context.log({
         event: "stale-assignment",
         migrationId,
@@ -169,7 +170,8 @@ export class Agent {
         highest: journal.highestToken(vmId),
       });
     }
-    const isLost = !known && mustBeKnown;
+    // A verdict stands already: this host has had a part in it, whatever it still knows.
+    const isLost = !known && (mustBeKnown || !isOpen);
     const entry: MigrationJournal = known ?? { migrationId, claimed, ...(isLost ? worstCase : {}) };
     await journal.write(entry);
     await journal.raiseToken(vmId, fencingToken);

@@ -41,10 +41,14 @@ export type DestinationState = {
   record: MigrationRecord | null;
   isLinked: boolean;
   startedAtMs: number;
+  /** Since when a cancel is known while memory arrives; null: none is. */
+  cancelKnownAtMs: number | null;
   /** Journalled facts. */
   commitSent: boolean;
   runIntent: number;
   runRefused: number;
+  /** The last intent that is known to be durable. */
+  intentJournalled: number;
   hasRelinquished: boolean;
   /** The copy's process is gone, or was ended. */
   isGone: boolean;
@@ -104,6 +108,8 @@ const sourcePatienceMs = 30_000;
 /** How long an incomplete copy waits for its source after the peer link broke. */
 const orphanPatienceMs = 5000;
 const retryMs = 300;
+/** How long the source may take to act on a cancel that is known here. */
+const cancelPatienceMs = 10_000;
 /** Definite refusals to run before the guest is offered back to its source. */
 const runTries = 10;
 
@@ -117,9 +123,11 @@ export function beginDestination(
     record: null,
     isLinked: false,
     startedAtMs: atMs,
+    cancelKnownAtMs: null,
     commitSent: false,
     runIntent: 0,
     runRefused: 0,
+    intentJournalled: 0,
     hasRelinquished: false,
     isGone: false,
     sourceIsComplete: false,
@@ -141,12 +149,13 @@ export function recoverDestination(
     commitSent: journalled.commitSent,
     runIntent: journalled.runIntent,
     runRefused: journalled.runRefused,
+    intentJournalled: journalled.runIntent,
     hasRelinquished: journalled.relinquished,
     isGone: machine === "ended",
     withdrawal: { reason: "agent-restarted", detail: "the destination's agent was restarted" },
   };
   const listen: DestinationCommand = { kind: "expect-peer" };
-  if (state.hasRelinquished) {
+  if (state.hasRelinquished && machine !== "running") {
     return machine === "ended"
       ? step({ ...state, stage: "relinquished" }, listen, { kind: "read-record" }, wakeSoon)
       : step({ ...state, stage: "relinquishing" }, listen, { kind: "destroy-copy" });
@@ -207,6 +216,7 @@ const stages: { [S in DestinationStage]: Handler } = {
         return step(
           { ...state, stage: "loading", startedAtMs: atMs },
           { kind: "send-peer", message: { kind: "ready", endpoint: event.endpoint } },
+          { kind: "wake", afterMs: 1000 },
         );
       case "peer-said":
         return onPeerFailure(state, event.message);
@@ -237,7 +247,7 @@ const stages: { [S in DestinationStage]: Handler } = {
         if (!state.isLinked && atMs - state.startedAtMs > orphanPatienceMs) {
           return settle(intend(state, "peer-unreachable", "the peer link broke before the guest had arrived"));
         }
-        return step(state, { kind: "wake", afterMs: 1000 });
+        return onLoadingWake(state, atMs);
       default:
         return step(state);
     }
@@ -290,7 +300,10 @@ const stages: { [S in DestinationStage]: Handler } = {
     switch (event.kind) {
       case "journalled":
         if (event.what !== "run-intent") return step(state);
-        return step(state, { kind: "run-copy", fencingToken: state.record?.verdictToken ?? 0 });
+        return step(
+          { ...state, intentJournalled: state.runIntent },
+          { kind: "run-copy", fencingToken: state.record?.verdictToken ?? 0 },
+        );
       case "journal-failed":
         return step({ ...state, stage: "refused" }, wakeSoon);
       case "run-answered":
@@ -298,6 +311,7 @@ const stages: { [S in DestinationStage]: Handler } = {
       case "machine-seen":
         if (event.machine === "running") return confirm(state);
         if (event.machine === "ended") return onGone({ ...state, isGone: true });
+        if (state.intentJournalled !== state.runIntent) return step(state); // D2: its answer is awaited first.
         // Complete and never executed, by the hypervisor's own word: the same try again.
         return step(state, { kind: "run-copy", fencingToken: state.record?.verdictToken ?? 0 });
       case "woke":
@@ -343,7 +357,7 @@ const stages: { [S in DestinationStage]: Handler } = {
         if (event.record) return onRecord(learn(state, event.record));
         return step(state, wakeSoon);
       case "woke":
-        return step(state, returnReport(state));
+        return state.isGone ? step(state, returnReport(state)) : step(state); // D3
       default:
         return step(state);
     }
@@ -532,6 +546,11 @@ function onEnded(state: DestinationState, event: Extract<DestinationEvent, { kin
   if (state.isGone) return step(state);
   const gone = intend({ ...state, isGone: true }, "destination-lost-copy", `${event.how}: ${event.detail}`);
   switch (state.stage) {
+    case "starting":
+      // Who powers off or crashes has executed; only a process that was killed leaves it open.
+      return event.how === "killed"
+        ? onGone(gone)
+        : step({ ...gone, stage: "confirming", outcome: "ended" }, confirmReport({ ...gone, outcome: "ended" }));
     case "confirming": {
       const outcome = event.how === "killed" ? "guest-lost" : "ended";
       const ended: DestinationState = { ...gone, outcome };
@@ -594,6 +613,16 @@ function onCutOff(state: DestinationState): DestinationStep {
     default:
       return step(state);
   }
+}
+
+/** The source acts on a cancel; one that does not, hung or hostile, must not hold this host for ever. */
+function onLoadingWake(state: DestinationState, atMs: number): DestinationStep {
+  const again: DestinationCommand = { kind: "wake", afterMs: 1000 };
+  const reason = state.record?.verdict === "open" ? state.record.cancelRequested : null;
+  if (!reason) return step(state, again);
+  const cancelKnownAtMs = state.cancelKnownAtMs ?? atMs;
+  if (atMs - cancelKnownAtMs <= cancelPatienceMs) return step({ ...state, cancelKnownAtMs }, again);
+  return settle(intend(state, reason, "asked for by a user; the source did not act on it"));
 }
 
 function tryToRun(state: DestinationState): DestinationStep {

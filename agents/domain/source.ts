@@ -38,6 +38,7 @@ export type SourceState = {
   commitMs: number;
   record: MigrationRecord | null;
   isLinked: boolean;
+  isConnecting: boolean;
   stream: "none" | "open" | "failed" | "sent";
   lastSampleAtMs: number;
   lastRound: Round | null;
@@ -143,6 +144,7 @@ export function beginSource(facts: {
     stage: "linking",
     record: null,
     isLinked: false,
+    isConnecting: false,
     stream: "none",
     lastSampleAtMs: 0,
     lastRound: null,
@@ -177,9 +179,11 @@ export function recoverSource(
     if (found.machine === "ended") {
       return step({ ...state, stage: "copyless", ended: found.ended }, { kind: "read-record" });
     }
+    // It was let run again, by a record or by the word; the record follows if it has not yet.
+    if (found.machine === "running") return abort({ ...state, withdrawal });
     // A resume that was under way is finished by the same record that allowed it.
     return step(
-      { ...state, stage: "in-doubt" },
+      { ...state, stage: "in-doubt", isConnecting: true },
       { kind: "connect-peer" },
       { kind: "read-record" },
       { kind: "wake", afterMs: retryMs },
@@ -204,7 +208,7 @@ export function advanceSource(state: SourceState, event: SourceEvent, atMs: numb
   if (event.kind === "record-known") return onRecord(learn(state, event.record));
   if (event.kind === "guest-ended") return onEnded(state, event);
   if (event.kind === "peer-lost") return onPeerLost({ ...state, isLinked: false }, atMs);
-  if (event.kind === "peer-linked") return step({ ...state, isLinked: true });
+  if (event.kind === "peer-linked") return onLinked({ ...state, isLinked: true, isConnecting: false });
   return stages[state.stage](state, event, atMs);
 }
 
@@ -229,7 +233,11 @@ const stages: { [S in SourceStage]: (state: SourceState, event: SourceEvent, atM
       case "peer-said":
         if (event.message.kind === "ready") {
           const { endpoint } = event.message;
-          return step({ ...state, stage: "copying", lastSampleAtMs: atMs }, { kind: "start-stream", endpoint });
+          return step(
+            { ...state, stage: "copying", lastSampleAtMs: atMs },
+            { kind: "start-stream", endpoint },
+            { kind: "wake", afterMs: 1000 },
+          );
         }
         return onPeerFailure(state, event.message);
       case "woke":
@@ -302,7 +310,9 @@ const stages: { [S in SourceStage]: (state: SourceState, event: SourceEvent, atM
         }
         return enterDoubt(state, atMs);
       case "gate-unknown":
-        // Asking again is harmless: what stands, stands.
+        // Asking again is harmless: what stands, stands. A disk that takes nothing holds the guest here: an alarm.
+        return alarmWhenFrozen(state, atMs, { kind: "wake", afterMs: retryMs });
+      case "woke":
         return step(state, { kind: "pass-gate" });
       case "stream-sent":
         return step({ ...state, stream: "sent" });
@@ -328,7 +338,7 @@ const stages: { [S in SourceStage]: (state: SourceState, event: SourceEvent, atM
         return step(state);
       case "peer-unreachable":
       case "peer-refused":
-        return step(state);
+        return step({ ...state, isConnecting: false });
       case "record-unknown":
         // Rule 7: asked only while this side is cut off; the destination answers only when it is, too.
         return state.isLinked ? step(state, { kind: "ask-word" }) : step(state);
@@ -551,10 +561,20 @@ function onPeerLost(state: SourceState, atMs: number): SourceStep {
     case "holding":
       return withdraw(state, "peer-unreachable", "the peer link broke");
     case "in-doubt":
-      return step({ ...state, pastAtMs: Math.min(state.pastAtMs, atMs) }, { kind: "read-record" });
+      // What was said over the old link may not have been heard.
+      return step(
+        { ...state, saidComplete: false, isConnecting: true, pastAtMs: Math.min(state.pastAtMs, atMs) },
+        { kind: "read-record" },
+        { kind: "connect-peer" },
+      );
     default:
       return step(state);
   }
+}
+
+/** Past the gate a link that is back is told at once what the source knows and has. */
+function onLinked(state: SourceState): SourceStep {
+  return state.stage === "in-doubt" ? onRecord(state) : step(state);
 }
 
 function onPeerFailure(state: SourceState, message: PeerMessage): SourceStep {
@@ -648,11 +668,18 @@ function onDoubtWake(state: SourceState, atMs: number): SourceStep {
   } else {
     commands.unshift({ kind: "read-record" });
   }
-  if (doubtMs > frozenAfterMs && !state.frozenReported) {
-    next = { ...next, frozenReported: true };
-    commands.push({ kind: "report", report: progress(next, "switchover", true) });
+  if (!next.isLinked && !next.isConnecting) {
+    next = { ...next, isConnecting: true };
+    commands.push({ kind: "connect-peer" });
   }
-  return step(next, ...commands);
+  return alarmWhenFrozen(next, atMs, ...commands);
+}
+
+/** A guest that stands still for long is an alarm, told once. */
+function alarmWhenFrozen(state: SourceState, atMs: number, ...commands: SourceCommand[]): SourceStep {
+  if (atMs - state.pastAtMs <= frozenAfterMs || state.frozenReported) return step(state, ...commands);
+  const report: SourceCommand = { kind: "report", report: progress(state, "switchover", true) };
+  return step({ ...state, frozenReported: true }, ...commands, report);
 }
 
 function resume(state: SourceState, fencingToken: number): SourceStep {

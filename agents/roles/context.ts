@@ -68,10 +68,12 @@ export class KnownRecord {
   latest: ProvenRecord | null = null;
   readonly #context: RoleContext;
   readonly #migrationId: string;
+  readonly #ownCopyId: string;
   #keptToken = 0;
 
-  constructor(context: RoleContext, migrationId: string) {
+  constructor(context: RoleContext, migrationId: string, ownCopyId: string) {
     this.#context = context;
+    this.#ownCopyId = ownCopyId;
     this.#migrationId = migrationId;
   }
 
@@ -79,7 +81,9 @@ export class KnownRecord {
   accept(proven: ProvenRecord): MigrationRecord | null {
     const { record } = proven;
     if (record.migrationId !== this.#migrationId) return null;
-    if (record.verdictToken < this.#context.journal.highestToken(record.vmId)) return null;
+    // An old record may still say that another copy owns the guest, never that this one does.
+    const isOld = record.verdictToken < this.#context.journal.highestToken(record.vmId);
+    if (isOld && (record.verdict === "open" || record.owner.copyId === this.#ownCopyId)) return null;
     const isNewer =
       !this.latest ||
       record.verdictToken > this.latest.record.verdictToken ||
@@ -118,14 +122,15 @@ export async function tell(context: RoleContext, report: AgentReport): Promise<T
         problem: answer.problem.code,
         detail: answer.problem.detail,
       });
-      const isTransient = transientProblems.has(answer.problem.code);
-      return { outcome: isTransient ? "later" : "refused", proven: answer.record, detail: answer.problem.detail };
+      const isFinal = answer.record !== null || finalProblems.has(answer.problem.code);
+      return { outcome: isFinal ? "refused" : "later", proven: answer.record, detail: answer.problem.detail };
     }
     case "unknown":
       return { outcome: "unknown", proven: null, detail: answer.detail };
   }
 }
-const transientProblems = new Set(["table-busy", "internal-error", "counter-stale", "clock-skew", "table-went-back"]);
+/** Refused for good, though no record came along; anything else may be refused for a passing reason, and is said again. */
+const finalProblems = new Set(["migration-unknown", "vm-unknown", "vm-deleted", "not-yours"]);
 
 /** Journals one more fact of a migration, durably. */
 export async function note(
@@ -133,8 +138,9 @@ export async function note(
   entry: MigrationJournal,
   fact: Partial<MigrationJournal>,
 ): Promise<void> {
+  // What did not become durable must not be carried along by the next write.
+  await context.journal.write({ ...entry, ...fact });
   Object.assign(entry, fact);
-  await context.journal.write(entry);
 }
 
 /** One thing after the other, in the order asked for; a failure is the asker's to handle. */

@@ -45,7 +45,11 @@ export class DestinationRole implements Role {
   #stopExpecting: (() => Promise<void>) | null = null;
   #link: PeerLink | null = null;
   #isAbandoned = false;
+  #stopWake: () => void = () => {};
+  /** Kinds of requests under way: one of each at a time, for the answer serves whoever asked again meanwhile. */
+  readonly #asking = new Set<string>();
   #isReceiving = false;
+  #launching: Promise<void> = Promise.resolve();
   #commitBeganAtMs = 0;
   #commitMs = 0;
 
@@ -59,7 +63,7 @@ export class DestinationRole implements Role {
     this.migrationId = assignment.migrationId;
     this.vmId = assignment.vmId;
     this.copyId = assignment.destination.copyId;
-    this.#known = new KnownRecord(context, this.migrationId);
+    this.#known = new KnownRecord(context, this.migrationId, this.copyId);
     this.#state = beginDestination(
       {
         migrationId: assignment.migrationId,
@@ -107,6 +111,7 @@ export class DestinationRole implements Role {
 
   abandon(): void {
     this.#isAbandoned = true;
+    this.#stopWake();
     for (const undo of this.#undo.splice(0)) undo();
     this.#link?.close();
     void this.#stopExpecting?.();
@@ -128,6 +133,8 @@ export class DestinationRole implements Role {
         why: state.withdrawal?.detail,
       });
     }
+    // A wake belongs to the stage that asked for it.
+    if (state.stage !== this.#state.stage) this.#stopWake();
     this.#state = state;
     for (const command of commands) this.#carryOut(command);
   }
@@ -135,7 +142,7 @@ export class DestinationRole implements Role {
   #carryOut(command: DestinationCommand): void {
     switch (command.kind) {
       case "launch-copy":
-        void this.#launch();
+        this.#launching = this.#launch();
         return;
       case "expect-peer":
         void this.#expectPeer();
@@ -173,18 +180,20 @@ export class DestinationRole implements Role {
         void this.#destroy();
         return;
       case "read-record":
-        void this.#readRecord().then((proven) =>
-          proven ? this.noteRecord(proven) : this.#feed({ kind: "record-unknown" }),
-        );
+        void this.#once("read-record", async () => {
+          const proven = await this.#readRecord();
+          return () => (proven ? this.noteRecord(proven) : this.#feed({ kind: "record-unknown" }));
+        });
         return;
       case "give-word":
         void this.#giveWord(command.nonce);
         return;
       case "report":
-        void this.#report(command.report);
+        void this.#once(command.report.kind, () => this.#report(command.report));
         return;
       case "wake":
-        this.#undo.push(this.#context.clock.after(command.afterMs, () => this.#feed({ kind: "woke" })));
+        this.#stopWake();
+        this.#stopWake = this.#context.clock.after(command.afterMs, () => this.#feed({ kind: "woke" }));
         return;
       case "finish":
         void this.#conclude();
@@ -358,6 +367,7 @@ export class DestinationRole implements Role {
   }
 
   async #destroy(): Promise<void> {
+    await this.#launching; // What is just being built would be left behind.
     const copy = this.#copy;
     try {
       if (copy) await this.#copyLane.do(() => copy.destroy());
@@ -366,6 +376,19 @@ export class DestinationRole implements Role {
       this.#context.log({ event: "destroy-failed", copyId: this.copyId, error: messageOf(error) });
       this.#undo.push(this.#context.clock.after(1000, () => void this.#destroy()));
     }
+  }
+
+  /** @param ask answers with what to do with its answer, once the next of its kind may be asked */
+  async #once(kind: string, ask: () => Promise<() => void>): Promise<void> {
+    if (this.#asking.has(kind)) return;
+    this.#asking.add(kind);
+    let heard: () => void;
+    try {
+      heard = await ask();
+    } finally {
+      this.#asking.delete(kind);
+    }
+    heard();
   }
 
   async #readRecord(): Promise<ProvenRecord | null> {
@@ -378,13 +401,13 @@ export class DestinationRole implements Role {
     return null;
   }
 
-  async #report(report: Parameters<typeof tell>[1]): Promise<void> {
+  async #report(report: Parameters<typeof tell>[1]): Promise<() => void> {
     const told = await tell(this.#context, report);
     const record = told.proven ? this.#known.accept(told.proven) : null;
     if (report.kind === "destination-commits" && record?.verdict === "committed") {
       this.#commitMs = this.#context.clock.monotonicMs() - this.#commitBeganAtMs;
     }
-    this.#feed({ kind: "report-answered", report: report.kind, outcome: told.outcome, record });
+    return () => this.#feed({ kind: "report-answered", report: report.kind, outcome: told.outcome, record });
   }
 
   #relayRecord(): void {

@@ -30,7 +30,8 @@ import {
 } from "./context.ts";
 import { Measurements } from "./measurements.ts";
 
-const connectMs = 10_000;
+/** More than a heartbeat: the destination may have missed every ring. */
+const connectMs = 30_000;
 const progressMs = 500;
 
 export class SourceRole implements Role {
@@ -49,6 +50,9 @@ export class SourceRole implements Role {
   readonly #undo: (() => void)[] = [];
   #link: PeerLink | null = null;
   #isAbandoned = false;
+  #stopWake: () => void = () => {};
+  /** Kinds of requests under way: one of each at a time, for the answer serves whoever asked again meanwhile. */
+  readonly #asking = new Set<string>();
 
   constructor(context: RoleContext, entry: MigrationJournal, copy: Copy) {
     const { assignment } = entry.claimed;
@@ -58,7 +62,7 @@ export class SourceRole implements Role {
     this.migrationId = assignment.migrationId;
     this.vmId = assignment.vmId;
     this.copyId = assignment.source.copyId;
-    this.#known = new KnownRecord(context, this.migrationId);
+    this.#known = new KnownRecord(context, this.migrationId, this.copyId);
     this.#state = beginSource({
       migrationId: assignment.migrationId,
       vmId: assignment.vmId,
@@ -100,6 +104,7 @@ export class SourceRole implements Role {
 
   abandon(): void {
     this.#isAbandoned = true;
+    this.#stopWake();
     for (const undo of this.#undo.splice(0)) undo();
     this.#link?.close();
     this.#finish();
@@ -124,6 +129,8 @@ export class SourceRole implements Role {
         why: state.withdrawal?.detail,
       });
     }
+    // A wake belongs to the stage that asked for it.
+    if (state.stage !== this.#state.stage) this.#stopWake();
     this.#state = state;
     for (const command of commands) this.#carryOut(command);
   }
@@ -207,15 +214,17 @@ export class SourceRole implements Role {
         void this.#destroy();
         return;
       case "read-record":
-        void this.#readRecord().then((proven) =>
-          proven ? this.noteRecord(proven) : this.#feed({ kind: "record-unknown" }),
-        );
+        void this.#once("read-record", async () => {
+          const proven = await this.#readRecord();
+          return () => (proven ? this.noteRecord(proven) : this.#feed({ kind: "record-unknown" }));
+        });
         return;
       case "report":
-        void this.#report(command.report);
+        void this.#once(command.report.kind, () => this.#report(command.report));
         return;
       case "wake":
-        this.#undo.push(clock.after(command.afterMs, () => this.#feed({ kind: "woke" })));
+        this.#stopWake();
+        this.#stopWake = clock.after(command.afterMs, () => this.#feed({ kind: "woke" }));
         return;
       case "finish":
         void this.#conclude();
@@ -359,6 +368,19 @@ export class SourceRole implements Role {
     }
   }
 
+  /** @param ask answers with what to do with its answer, once the next of its kind may be asked */
+  async #once(kind: string, ask: () => Promise<() => void>): Promise<void> {
+    if (this.#asking.has(kind)) return;
+    this.#asking.add(kind);
+    let heard: () => void;
+    try {
+      heard = await ask();
+    } finally {
+      this.#asking.delete(kind);
+    }
+    heard();
+  }
+
   async #readRecord(): Promise<ProvenRecord | null> {
     const answer = await this.#context.controlPlane.readRecord(this.migrationId);
     if (answer.kind === "answered") return answer.record;
@@ -369,15 +391,12 @@ export class SourceRole implements Role {
     return null;
   }
 
-  async #report(report: Parameters<typeof tell>[1]): Promise<void> {
+  async #report(report: Parameters<typeof tell>[1]): Promise<() => void> {
     const full = report.kind === "copy-seen" ? { ...report, summary: this.#measured.summary() } : report;
     const told = await tell(this.#context, full);
-    if (report.kind === "migration-progressed") {
-      if (told.proven) this.noteRecord(told.proven);
-      return;
-    }
+    if (report.kind === "migration-progressed") return () => told.proven && this.noteRecord(told.proven);
     const record = told.proven ? this.#known.accept(told.proven) : null;
-    this.#feed({ kind: "report-answered", report: report.kind, outcome: told.outcome, record });
+    return () => this.#feed({ kind: "report-answered", report: report.kind, outcome: told.outcome, record });
   }
 
   async #askWord(): Promise<void> {

@@ -54,6 +54,7 @@ export function stepsFrom(before: World, bounds: Bounds): Step[] {
   wakeSteps(before, add);
   streamSteps(before, add, bounds);
   agentSteps(before, add);
+  claimSteps(before, add);
   for (const [index, report] of before.late.entries()) {
     add(`late ${report.kind} lands`, false, (world) => {
       world.late.splice(index, 1);
@@ -233,8 +234,10 @@ function pendingSteps(before: World, add: Add): void {
   }
 }
 
+/** The stream's listener opens once both the copy and the link are there, and blocks nothing meanwhile. */
 function isReady(world: World, pending: Extract<Pending, { kind: "command" }>): boolean {
-  return pending.command.kind !== "open-stream" || (world.link && world.machines.destination === "incoming");
+  if (pending.command.kind !== "open-stream" || world.destination?.stage !== "preparing") return true;
+  return world.link && world.machines.destination === "incoming";
 }
 
 function hear(world: World, at: Side, event: Extract<Pending, { kind: "answer" }>["event"]): void {
@@ -572,6 +575,17 @@ function agentSteps(before: World, add: Add): void {
   }
 }
 
+/** A heartbeat finds the assignments changed, and the claim brings the record along. */
+function claimSteps(before: World, add: Add): void {
+  const record = recordOf(before);
+  if (record.verdict === "open" && !record.cancelRequested) return;
+  for (const side of ["source", "destination"] as const) {
+    const role = before[side];
+    if (!role || role.stage === "over" || JSON.stringify(role.record) === JSON.stringify(record)) continue;
+    add(`${side}'s claim brings the record`, false, (world) => hear(world, side, { kind: "record-known", record }));
+  }
+}
+
 /** With the agent its commands go; what it had sent to the control plane may still land. */
 function dropAgent(world: World, at: Side): void {
   for (const pending of world.pending) {
@@ -628,6 +642,20 @@ function check(before: World, world: World, isFault: boolean): void {
   }
   if (record.verdict.kind === "open" && (world.source?.stage === "over" || world.destination?.stage === "over")) {
     world.violation ??= "I8: a host is done with a migration that has no verdict";
+  }
+  if (
+    before.machines.destination !== "running" &&
+    machines.destination === "running" &&
+    before.journal.runIntent === before.journal.runRefused
+  ) {
+    world.violation ??= "rule 5: the destination executes without a journalled intent";
+  }
+  if (
+    before.record.verdict.kind !== "returned" &&
+    record.verdict.kind === "returned" &&
+    machines.destination !== "ended"
+  ) {
+    world.violation ??= "rule 6: returned while the destination's copy is there";
   }
   const had = isComplete(before, "source") || isComplete(before, "destination");
   const has = isComplete(world, "source") || isComplete(world, "destination");

@@ -154,7 +154,6 @@ const laneKinds = new Set([
   "destroy-copy",
   "settle-stream",
   "look-at-machine",
-  "open-stream",
 ]);
 
 export function feedSource(world: World, event: SourceEvent, atMs = 0): void {
@@ -163,6 +162,7 @@ export function feedSource(world: World, event: SourceEvent, atMs = 0): void {
   setSource(world, state, commands);
 }
 export function setSource(world: World, state: SourceState, commands: SourceCommand[]): void {
+  if (world.source && state.stage !== world.source.stage) world.wakes.source = false;
   // Instants are told apart only by "patience is over" or not; that comes with the event.
   world.source = {
     ...state,
@@ -182,7 +182,8 @@ export function feedDestination(world: World, event: DestinationEvent, atMs = 0)
   setDestination(world, state, commands);
 }
 export function setDestination(world: World, state: DestinationState, commands: DestinationCommand[]): void {
-  world.destination = { ...state, startedAtMs: 0, withdrawal: state.withdrawal && withdrawn };
+  if (world.destination && state.stage !== world.destination.stage) world.wakes.destination = false;
+  world.destination = { ...state, startedAtMs: 0, cancelKnownAtMs: null, withdrawal: state.withdrawal && withdrawn };
   for (const command of commands) begin(world, "destination", command);
 }
 
