@@ -26,6 +26,8 @@ const firstHeartbeatMs = 1000;
 const doorbellMs = 20_000;
 /** A sweep that left something undone is repeated after this. */
 const sweepAgainMs = 1000;
+/** How long the agent's start waits for one copy. */
+const recoverWithinMs = 5000;
 /** How often a postponed heartbeat looks whether the switchover is over, and how long it is postponed at most. */
 const postponeMs = 50;
 const postponeAtMostMs = 2000;
@@ -59,7 +61,8 @@ export class Agent {
 
   async start(): Promise<void> {
     for (const copy of await this.#context.copies.list()) this.#duties.watch(copy);
-    for (const entry of this.#context.journal.migrations()) if (!entry.over) await this.#recover(entry);
+    const unfinished = this.#context.journal.migrations().filter((entry) => !entry.over);
+    await Promise.all(unfinished.map((entry) => this.#recoverOrRetry(entry)));
     this.#context.copies.keepSpare();
     this.#loops = [this.#heartbeats(), this.#listenToDoorbell()];
   }
@@ -185,10 +188,27 @@ export class Agent {
     await role.start();
   }
 
+  /** One copy whose supervisor does not answer must not keep the host from its heartbeat and its other guests. */
+  async #recoverOrRetry(entry: MigrationJournal): Promise<void> {
+    const { clock, log } = this.#context;
+    const recovering = this.#recover(entry).then(
+      () => true,
+      (error: unknown) => {
+        log({ event: "recovery-failed", migrationId: entry.migrationId, error: messageOf(error) });
+        return false;
+      },
+    );
+    const isDone = await Promise.race([recovering, clock.sleep(recoverWithinMs, this.#ended.signal).then(() => null)]);
+    if (isDone !== false || this.#ended.signal.aborted) return;
+    clock.after(sweepAgainMs, () => void this.#recoverOrRetry(entry));
+  }
+
   async #recover(entry: MigrationJournal): Promise<void> {
+    if (this.#roles.has(entry.migrationId)) return;
     const copy = this.#copyOf(entry.claimed);
     const status = copy ? await copy.status() : null;
     const machine = status?.machine ?? "ended";
+    if (this.#roles.has(entry.migrationId)) return; // A claim was quicker.
     const role = this.#roleFor(entry, copy);
     this.#context.log({
       event: "role-recovered",

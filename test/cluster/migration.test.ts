@@ -398,3 +398,50 @@ test("an assignment that nobody could begin in time ends the migration with that
     assert.deepEqual(cluster.executing("vm-1"), ["host-a"]);
     await slotsAreFree(cluster);
   }));
+
+test("I2: the peer link and the control plane break after the commit; whichever is back first, the guest goes on", async () => {
+  let cluster: TestCluster | null = null;
+  let isHit = false;
+  const intercept: ClusterOptions["intercept"] = async ({ kind, pass }) => {
+    if (kind !== "destination-commits" || !cluster || isHit) return null;
+    isHit = true;
+    await pass();
+    cluster.host("host-b").isCutOff = true; // It committed, and cannot read that it did.
+    cluster.peerNetwork.cut("127.0.0.11", "127.0.0.12");
+    throw new Error("the answer was lost");
+  };
+  await withCluster({ hosts: 2, intercept }, async (started) => {
+    cluster = started;
+    await cluster.runVm("vm-1", "host-a");
+    const { id } = await cluster.request("vm-1", "host-b");
+    await cluster.until(async () => (await cluster?.migration(id))?.verdict === "committed");
+    cluster.peerNetwork.mend("127.0.0.11", "127.0.0.12");
+    await cluster.until(
+      () => cluster?.executing("vm-1")[0] === "host-b",
+      20_000,
+      () => "the relayed record is not used",
+    );
+    cluster.host("host-b").isCutOff = false;
+    assert.equal((await cluster.ended(id)).phase, "completed");
+  });
+});
+
+test("a cancel while the destination builds its copy leaves no copy behind", async () => {
+  let cluster: TestCluster | null = null;
+  const intercept: ClusterOptions["intercept"] = async ({ hostId, kind, pass }) => {
+    if (hostId !== "host-b" || kind !== "claim" || !cluster) return null;
+    const [migration] = (await cluster.call<{ items: Migration[] }>("GET", cluster.path("migrations"))).items;
+    const answer = await pass();
+    if (migration) await cluster.tryCall("POST", cluster.path(`migrations/${migration.id}/cancel`), {});
+    return answer;
+  };
+  await withCluster({ hosts: 2, intercept }, async (started) => {
+    cluster = started;
+    await cluster.runVm("vm-1", "host-a");
+    const { id } = await cluster.request("vm-1", "host-b");
+    assert.equal((await cluster.ended(id)).phase, "cancelled");
+    await slotsAreFree(cluster);
+    await cluster.until(() => cluster?.host("host-b").simulated.processes().length === 0);
+    assert.deepEqual(cluster.executing("vm-1"), ["host-a"]);
+  });
+});
