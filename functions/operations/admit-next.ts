@@ -1,31 +1,43 @@
 // Housekeeping that every request does as it passes by: migrations that wait for hosts begin as soon as these are
 // free, and those that wait in vain end. No decision waits for a timer, though one exists as the last net.
 import { admit, chooseAdmissible, isVain } from "../domain/admission.ts";
-import { decideMotion, migrationEvents } from "../domain/motion.ts";
+import { decideMotion, type Motion, migrationEvents } from "../domain/motion.ts";
+import { hostObstacles, nameObstacles } from "../domain/obstacles.ts";
 import type { MigrationState, QueueEntry, Slot, VmRecord } from "../domain/records.ts";
 import { isAlive } from "../domain/session.ts";
+import type { VerdictEvent } from "../domain/verdict.ts";
 import type { Ports } from "../ports/ports.ts";
 import { ringAll } from "./agent-call.ts";
 import { listClusterIds } from "./clusters.ts";
 import { Batch, type Place, type Stored } from "./items.ts";
 import { keys } from "./keys.ts";
 import { bothEnds, motionOf, putMotion, readMotion } from "./moving.ts";
-import { type HostPlaces, readHosts, readOne, readQueue } from "./read.ts";
+import { type HostPlaces, readHosts, readOne, readQueue, readStanding } from "./read.ts";
 import { retryConflicts } from "./retry.ts";
 
 /** Admits every queued migration whose hosts are free, in the order of asking. @returns how many it admitted */
 export async function admitNext(ports: Ports, clusterId: string): Promise<number> {
+  let admitted = 0;
+  for (let hasEnded = true; hasEnded; ) {
+    const admissions = await admitOnce(ports, clusterId);
+    admitted += admissions.filter((admission) => admission === "admitted").length;
+    hasEnded = admissions.includes("ended"); // Those behind it may have its hosts.
+  }
+  return admitted;
+}
+
+async function admitOnce(ports: Ports, clusterId: string): Promise<Admission[]> {
   const queue = (await readQueue(ports, clusterId)).map((entry) => entry.value);
-  if (queue.length === 0) return 0;
+  if (queue.length === 0) return [];
   const named = [...new Set(queue.flatMap(({ source, destination }) => [source, destination]))];
   const hosts = await readHosts(ports, clusterId, named);
   const now = ports.clock.nowMs();
   const free = new Set(hosts.filter((host) => isFree(host, now)).map((host) => host.hostId));
-  let admitted = 0;
+  const admissions: Admission[] = [];
   for (const entry of chooseAdmissible(queue, (hostId) => free.has(hostId))) {
-    if ((await admitQueued(ports, clusterId, entry.migrationId)) === "admitted") admitted++;
+    admissions.push(await admitQueued(ports, clusterId, entry.migrationId));
   }
-  return admitted;
+  return admissions;
 }
 
 export function isFree({ slot, session }: HostPlaces, nowMs: number): boolean {
@@ -34,7 +46,8 @@ export function isFree({ slot, session }: HostPlaces, nowMs: number): boolean {
 
 type Admission = "admitted" | "ended" | "waits" | "gone";
 
-/** Begins one queued migration if its hosts are free now, or ends it if its guest runs no more. */
+/** Begins one queued migration if its hosts are free now, or ends it if its guest runs no more or the destination has
+ *  come to lack what it needs: it had all of it when it was asked, so waiting longer promises nothing. */
 export async function admitQueued(ports: Ports, clusterId: string, migrationId: string): Promise<Admission> {
   const retried = await retryConflicts<{ admission: Admission; migration?: MigrationState }>(ports, async () => {
     const at = ports.clock.nowMs();
@@ -59,6 +72,19 @@ export async function admitQueued(ports: Ports, clusterId: string, migrationId: 
       motion.migration.source.hostId,
       motion.migration.destination.hostId,
     ]);
+    const [source, destination] = ends;
+    if (!source || !destination || !isFree(source, at) || !isFree(destination, at)) {
+      return { kind: "done", result: { admission: "waits" } };
+    }
+    const lacking = await findLacking(ports, clusterId, motion, at);
+    if (lacking) {
+      const context = { clusterId, at, restoreEpoch: ports.settings.restoreEpoch, actor: null };
+      const ended = decideMotion(motion, lacking, context);
+      if (ended.kind !== "move") throw new Error(`ending queued migration ${migrationId}: ${JSON.stringify(ended)}`);
+      putMotion(batch, places, ended.motion);
+      batch.check(destination.slot);
+      return { kind: "commit", changes: batch.changes, result: { admission: "ended" } };
+    }
     if (!putAdmission(batch, clusterId, ports, { migration: places.migration, vm: places.vm, ends, at })) {
       return { kind: "done", result: { admission: "waits" } };
     }
@@ -68,6 +94,22 @@ export async function admitQueued(ports: Ports, clusterId: string, migrationId: 
   const { admission, migration } = retried.result;
   if (migration) await ringAll(ports, bothEnds(clusterId, migration));
   return admission;
+}
+
+/** What bars the guest from its destination now; a silent host only makes it wait. */
+async function findLacking(
+  ports: Ports,
+  clusterId: string,
+  { migration, vm }: Motion,
+  at: number,
+): Promise<VerdictEvent | null> {
+  const { hostId } = migration.destination;
+  const standing = await readStanding(ports, clusterId, hostId, { queue: false });
+  const lasting = hostObstacles(hostId, "/destination", vm.spec, standing, at);
+  const problem = nameObstacles(lasting.filter(({ code }) => code !== "host-not-alive"));
+  if (!problem) return null;
+  const detail = `${problem.code} when its hosts were free: ${problem.detail}`;
+  return { kind: "control-plane-aborts", sourceHasClaimed: false, reason: "preparation-failed", detail };
 }
 
 function vainly(vm: VmRecord) {

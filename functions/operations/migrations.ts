@@ -44,8 +44,12 @@ export function requestMigration(
     if (!cluster?.value) return refuse(clusterUnknown(clusterId));
     if (request.retryOf && !earlier?.value) return refuse(retryUnknown(request.retryOf));
     const vmPlace = vm as Place<VmRecord>;
-    const destination =
-      request.destination === "auto" ? null : await readStanding(ports, clusterId, request.destination);
+    const isNamed = request.destination !== "auto";
+    const hostIds = [vmPlace.value?.owner?.hostId, isNamed ? request.destination : undefined].filter(
+      (hostId) => hostId !== undefined,
+    );
+    const ends = await readHosts(ports, clusterId, [...new Set(hostIds)]); // Before the standing, as it says.
+    const destination = isNamed ? await readStanding(ports, clusterId, request.destination) : null;
     const obstacle = nameObstacles(findObstacles(request, vmPlace.value, destination, at));
     if (obstacle) return refuse(obstacle);
     if (!vmPlace.value?.owner || request.destination === "auto") throw new Error("an obstacle was overlooked");
@@ -62,7 +66,6 @@ export function requestMigration(
       by,
       at,
     });
-    const ends = await readHosts(ports, clusterId, [owner.hostId, request.destination]);
     const place: Place<MigrationState> = { key: keys.migration(clusterId, id), revision: 0, value: null };
     const opened = putAdmission(batch, clusterId, ports, { migration: place, vm: vmPlace, ends, at }, migration);
     if (!opened) {

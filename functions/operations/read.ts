@@ -91,8 +91,14 @@ export async function readHosts(ports: Ports, clusterId: string, hostIds: readon
   });
 }
 
-/** A host and how much of its memory is promised: to its own copies, to one arriving, to those in the queue for it. */
-export async function readStanding(ports: Ports, clusterId: string, hostId: string): Promise<HostStanding> {
+/** A host and how much of its memory is promised: to its own copies, to one arriving, to those in the queue for it.
+ *  Whoever promises more writes the host's slot as well; read that before, so that no two promise the same memory. */
+export async function readStanding(
+  ports: Ports,
+  clusterId: string,
+  hostId: string,
+  options: { queue: boolean } = { queue: true },
+): Promise<HostStanding> {
   const items = await readAll<unknown>(ports, hostPartition(clusterId, hostId));
   const at = <T>(sort: string) => items.find((item) => item.key.sort === sort)?.value as T | undefined;
   const facts = at<HostFactsRecord>("facts");
@@ -101,7 +107,8 @@ export async function readStanding(ports: Ports, clusterId: string, hostId: stri
   if (!facts || !session) return null;
   const duties = items.filter((item) => item.key.sort.startsWith(copyPrefix)).map((item) => item.value as CopyDuty);
   const arriving = slot?.migration?.role === "destination" ? slot.migration.assignment : null;
-  const queue = (await readQueue(ports, clusterId)).filter((entry) => entry.value.destination === hostId);
+  const waiting = options.queue ? await readQueue(ports, clusterId) : [];
+  const queue = waiting.filter((entry) => entry.value.destination === hostId);
   const promised = [
     ...duties.map((duty) => duty.spec.memoryMiB),
     ...queue.map((entry) => entry.value.memoryMiB),

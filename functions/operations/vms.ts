@@ -98,10 +98,10 @@ export function startVmOnHost(
     if ("code" in place) return refuse(place);
     const barred = startBarred(place.value);
     if (barred) return refuse(barred);
+    const slot = await readOne<Slot>(ports, keys.slot(clusterId, host));
     const standing = await readStanding(ports, clusterId, host);
     const obstacle = nameObstacles(hostObstacles(host, "/host", place.value.spec, standing, at));
     if (obstacle) return refuse(obstacle);
-    const slot = await readOne<Slot>(ports, keys.slot(clusterId, host));
     const vm = startVm(place.value, { hostId: host, copyId }, ports.settings.restoreEpoch);
     const revision = batch.put(place, vm);
     batch.put<CopyDuty>({ key: keys.copy(clusterId, host, copyId), revision: 0, value: null }, dutyOf(vm, copyId));

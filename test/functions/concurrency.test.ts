@@ -8,7 +8,7 @@ import type { Table } from "../../functions/ports/table.ts";
 import { ensureDynamoTable, startLocalDynamo, whyNoLocalDynamo } from "../../infra/local/dynamodb.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { playAll } from "./support/play.ts";
-import { type Cluster, makeCluster, runVm } from "./support/world.ts";
+import { type Cluster, makeCluster, runVm, spec } from "./support/world.ts";
 
 type Opened = { table: Table; close(): Promise<void> };
 
@@ -98,6 +98,32 @@ for (const [name, open] of Object.entries(adapters)) {
       assert.deepEqual(count(owners), { "host-b": 50, "host-d": 50 });
       const { body: hosts } = await world.request("GET", "/hosts");
       assert.ok(hosts.items.every((host: { migration: string | null }) => host.migration === null));
+    });
+
+    test("a destination's memory is promised once, however many ask for it at once", async () => {
+      const world = await makeCluster(["host-a", "host-b", "host-d"], { table: await openTable() });
+      world.hosts["host-c"] = await world.addHost("host-c", { memoryMiB: 40 });
+      const names = Array.from({ length: 8 }, (_, index) => `vm-${index}`);
+      const hosts = ["host-a", "host-b", "host-d"];
+      for (const [index, name] of names.entries()) await runVm(world, name, hosts[index % 3] ?? "");
+      for (const vm of ["vm-x", "vm-y", "vm-z"]) {
+        await world.request("POST", "/vms", { vm, spec });
+      }
+      const answers = await Promise.all([
+        ...names.map((vm) => world.request("POST", "/migrations", { vm, destination: "host-c" })),
+        ...["vm-x", "vm-y", "vm-z"].map((vm) => world.request("POST", `/vms/${vm}/start`, { host: "host-c" })),
+      ]);
+      for (const { status, body } of answers) {
+        assert.ok(status === 202 || body.code === "destination-full", JSON.stringify(body));
+      }
+      await playAll(world);
+      const { body: vms } = await world.request("GET", "/vms");
+      const there = vms.items.filter((vm: { owner: { hostId: string } | null }) => vm.owner?.hostId === "host-c");
+      assert.ok(there.length >= 1 && there.length <= 2, `${there.length} guests of 16 MiB on a host of 40`);
+      const { body: all } = await world.request("GET", "/migrations?limit=100");
+      for (const { phase, detail } of all.items) {
+        assert.ok(phase === "completed" || (phase === "failed" && detail.startsWith("destination-full")), detail);
+      }
     });
 
     test("sixteen hosts run eight migrations at once", async () => {

@@ -5,6 +5,7 @@ import { createFaultyTable } from "../../functions/adapters/faulty-table.ts";
 import { createMemoryTable } from "../../functions/adapters/memory-table.ts";
 import { tidyAll } from "../../functions/operations/admit-next.ts";
 import { nameTable } from "../../functions/operations/name-table.ts";
+import { facts } from "./support/fake-host.ts";
 import { ok, playAll } from "./support/play.ts";
 import { type Cluster, makeCluster, makeWorld, runVm } from "./support/world.ts";
 
@@ -86,4 +87,19 @@ test("a table is served only under the name and the epoch that it was first serv
   assert.equal(await names({ tableId: "t1" }), true);
   assert.equal(await names({ tableId: "t2" }), false);
   assert.equal(await names({ tableId: "t1", restoreEpoch: 1 }), false);
+});
+
+test("what a destination has come to lack while a migration waited ends it, with the reason", async () => {
+  const world = await makeCluster(["host-a", "host-b", "host-c"]);
+  await runVm(world, "vm-1", "host-a");
+  await runVm(world, "vm-2", "host-c");
+  const { body: first } = await world.request("POST", "/migrations", { vm: "vm-1", destination: "host-b" });
+  const { body: second } = await world.request("POST", "/migrations", { vm: "vm-2", destination: "host-b" });
+  ok(await world.host("host-b").heartbeat({ facts: facts("host-b", { memoryMiB: 20 }) }));
+  await playAll(world);
+  assert.equal(await phaseOf(world, first.id), "completed");
+  const { body } = await world.request("GET", `/migrations/${second.id}`);
+  assert.deepEqual([body.phase, body.reason], ["failed", "preparation-failed"]);
+  assert.match(body.detail, /^destination-full .*4 MiB free of 20/);
+  assert.equal((await world.request("GET", "/vms/vm-2")).body.migration, null);
 });
