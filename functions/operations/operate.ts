@@ -50,7 +50,9 @@ export async function operate(
       if (place.value) return { kind: "done", result: { kind: "repeated", record: place.value } };
       const at = ports.clock.nowMs();
       const decided = await decide(new Batch({ clusterId, by: `key/${operator.keyId}`, at }), at);
-      if (decided.kind === "refuse" || decided.batch.isEmpty) return { kind: "done", result: decided };
+      if (decided.kind === "refuse") return { kind: "done", result: decided };
+      // Under a key even what changed nothing is remembered: repeated later, it must not have an effect then.
+      if (decided.batch.isEmpty && operator.idempotencyKey === null) return { kind: "done", result: decided };
       decided.batch.put(place, { fingerprint, answer: decided.answer, at });
       return { kind: "commit", changes: decided.batch.changes, result: decided };
     },

@@ -52,6 +52,17 @@ test("a refused request leaves its key free for when it can be granted", async (
   assert.equal((await world.request("POST", "/migrations", move, key("later"))).status, 202);
 });
 
+test("a request that changed nothing has no effect later under its key either", async () => {
+  const world = await makeCluster(["host-a"]);
+  await world.request("POST", "/vms", { vm: "vm-1", spec });
+  const first = await world.request("POST", "/vms/vm-1/stop", {}, key("stop"));
+  assert.equal(first.status, 202);
+  await world.request("POST", "/vms/vm-1/start", { host: "host-a" });
+  const again = await world.request("POST", "/vms/vm-1/stop", {}, key("stop"));
+  assert.deepEqual([again.status, again.body], [202, first.body]);
+  assert.equal((await world.request("GET", "/vms/vm-1")).body.wantedRunState, "running");
+});
+
 test("of twenty at once under one key all get the same answer, and one effect", async () => {
   const world = await makeCluster(["host-a", "host-b"]);
   await runVm(world, "vm-1", "host-a");
