@@ -42,6 +42,8 @@ export type SlotMigration = {
   migrationId: string;
   role: Role;
   claimed: boolean;
+  /** The number of the host's request that claimed it first. */
+  claimedWith?: number;
   assignment: Assignment;
   record: RecordData;
 };

@@ -20,7 +20,10 @@ export function claim(ports: Ports, call: AgentCall, invalid: Problem | null): P
       const slot = place.value;
       if (slot.migration && !slot.migration.claimed) {
         const { migrationId, role } = slot.migration;
-        const revision = batch.put<Slot>(place, { ...slot, migration: { ...slot.migration, claimed: true } });
+        const revision = batch.put<Slot>(place, {
+          ...slot,
+          migration: { ...slot.migration, claimed: true, claimedWith: call.counter },
+        });
         const data = { migration: migrationId, role };
         batch.event({ kind: "migration-claimed", subject: { kind: "host", id: call.hostId }, data }, revision);
       }
@@ -37,7 +40,8 @@ export function claim(ports: Ports, call: AgentCall, invalid: Problem | null): P
             role: slot.migration.role,
             signed: await signDocument(slot.migration.assignment, ports.signing.sign),
             record: await signRecord(ports, slot.migration.record),
-            claimedBefore: slot.migration.claimed,
+            // A first claim whose answer was lost between here and the table finds its own.
+            claimedBefore: slot.migration.claimed && slot.migration.claimedWith !== call.counter,
           },
         }),
       };

@@ -119,6 +119,8 @@ for (const kind of ["request-lost", "answer-lost", "throttled", "conflict"] as c
     faulty.arm();
     ok(await a.claim());
     faulty.arm();
+    assert.equal(ok(await b.claim()).body.assignment.claimedBefore, false);
+    assert.equal(ok(await b.claim()).body.assignment.claimedBefore, true);
     const claimed = (await b.claimed()).assignment;
     assert.ok(claimed);
     faulty.arm();
