@@ -1,6 +1,7 @@
 // The process of one guest. It is started ahead or at need, waits on its input for the one launch that it serves, and
 // from then on is spoken to over a socket in the copy's folder. It outlives whoever started it, and ends with its guest.
 import { appendFileSync, chmodSync, rmSync, writeFileSync } from "node:fs";
+import { flushCompileCache, getCompileCacheDir } from "node:module";
 import net from "node:net";
 import { join } from "node:path";
 import type { MachineEvent, MachineReference } from "../../ports/hypervisor.ts";
@@ -23,8 +24,7 @@ import { rehearse } from "./rehearsal.ts";
 import { loadV86Build } from "./v86-build.ts";
 import { Vm } from "./vm.ts";
 
-const exitCrashed = 70;
-/** A client that has so much unread is cut off; it may come back. */
+/** A client that has so much unread misses measurements, and nothing else. */
 const unreadBytes = 1024 * 1024;
 
 const say = (answer: LaunchAnswer): void => void process.stdout.write(`${JSON.stringify(answer)}\n`);
@@ -71,28 +71,31 @@ async function launch({ spec, directory, arriving }: LaunchLine): Promise<void> 
   process.on("uncaughtException", (error) => console.error("fault:", error.stack ?? error.message));
 
   const clients = new Set<net.Socket>();
+  /** What nobody was there to hear, measurements apart: for the client that comes next. */
+  let unheard: string[] = [];
   const emit = (event: MachineEvent): void => {
     const line = `${JSON.stringify({ event } satisfies Told)}\n`;
-    for (const client of clients)
-      if (client.writableLength > unreadBytes) client.destroy();
-      else client.write(line);
+    const isMeasurement = event.kind === "sampled" || event.kind === "guest-reported";
+    for (const client of clients) if (!isMeasurement || client.writableLength <= unreadBytes) client.write(line);
+    if (clients.size === 0 && !isMeasurement) unheard.push(line);
     if (event.kind !== "ended") return;
     writeFileSync(lastWordsName, JSON.stringify({ how: event.how, detail: event.detail }));
-    leave(event.how === "powered-off" ? 0 : exitCrashed);
+    leave();
   };
-  const leave = (code: number): void => {
-    process.exitCode = code;
+  const leave = (): void => {
     server.close();
     const heard = [...clients].map((client) => new Promise<void>((resolve) => client.end(resolve)));
-    void Promise.all(heard).then(() => process.exit());
+    void Promise.all(heard).then(vanish);
     // A client that does not read must not keep a guest's memory.
-    setTimeout(() => process.exit(), 200);
+    setTimeout(vanish, 200);
   };
   const guest = await Guest.build(spec, arriving, await loadV86Build(), await spare.catch(() => null), emit);
 
   const server = net.createServer((socket) => {
     wasReached = true;
     clients.add(socket);
+    for (const line of unheard) socket.write(line);
+    unheard = [];
     socket.on("error", () => socket.destroy());
     socket.on("close", () => clients.delete(socket));
     readLines(
@@ -114,7 +117,13 @@ async function launch({ spec, directory, arriving }: LaunchLine): Promise<void> 
   say({ kind: "launched", ...reference });
 }
 
-async function answer(guest: Guest, line: string, leave: (code: number) => void): Promise<Answer> {
+/** An ordinary exit waits for what is just being compiled, up to a second. */
+function vanish(): void {
+  if (getCompileCacheDir() !== undefined) flushCompileCache();
+  process.kill(process.pid, "SIGKILL");
+}
+
+async function answer(guest: Guest, line: string, leave: () => void): Promise<Answer> {
   let id = -1;
   try {
     const call = Call.parse(JSON.parse(line));
@@ -125,7 +134,7 @@ async function answer(guest: Guest, line: string, leave: (code: number) => void)
   }
 }
 
-async function perform(guest: Guest, call: Call, leave: (code: number) => void): Promise<unknown> {
+async function perform(guest: Guest, call: Call, leave: () => void): Promise<unknown> {
   switch (call.method) {
     case "state":
       return guest.state;
@@ -154,7 +163,7 @@ async function perform(guest: Guest, call: Call, leave: (code: number) => void):
     case "destroy":
       await guest.stop();
       guest.cancel();
-      setImmediate(() => leave(0));
+      setImmediate(leave);
       return null;
   }
 }

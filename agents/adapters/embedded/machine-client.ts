@@ -1,6 +1,6 @@
 // A machine as its caller holds it: the guest's process, spoken to over its socket. Letting go of it leaves the guest
 // alone; a process that is gone is told as the guest's end, with its last words where it left any.
-import { closeSync, constants, existsSync, openSync, readFileSync } from "node:fs";
+import { closeSync, constants, openSync, readFileSync } from "node:fs";
 import net from "node:net";
 import { basename, dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -24,6 +24,8 @@ type Request = Call extends infer C ? (C extends { id: number } ? Omit<C, "id"> 
 
 const goneWithinMs = 5000;
 const lookEveryMs = 5;
+/** Between tries to reach a process that lives and closed its socket. */
+const retryMs = { first: 20, longest: 1000 };
 
 export class MachineClient implements Machine {
   readonly reference: MachineReference;
@@ -176,6 +178,7 @@ export class MachineClient implements Machine {
     } finally {
       closeSync(handle);
     }
+    if (this.#detached || this.#destroyed) this.#socket.destroy();
     this.#socket.on("error", () => undefined);
     readLines(this.#socket, (line) => this.#heard(line));
     this.#socket.on("close", () => void this.#lost());
@@ -207,12 +210,22 @@ export class MachineClient implements Machine {
     for (const waiting of this.#waiting.values()) waiting.reject(new Error("the guest's process closed its socket"));
     this.#waiting.clear();
     if (this.#detached || this.#destroyed || this.#ended !== null) return;
-    if (await this.#awaitGone(goneWithinMs)) return this.#tell(lastWords(this.reference) ?? killed);
-    // It lives, and only the connection broke.
-    try {
-      await this.#connect();
-    } catch {
-      this.#tell({ kind: "ended", how: "killed", detail: "its process answers nobody" });
+    await this.#findAgain();
+  }
+
+  /** A process that lives is never told as ended, however long it answers nobody: its guest may execute. */
+  async #findAgain(): Promise<void> {
+    const { pid, startedAt } = this.reference;
+    for (let pauseMs = retryMs.first; ; pauseMs = Math.min(retryMs.longest, pauseMs * 2)) {
+      const isGone = !isAlive(pid, startedAt);
+      const words = lastWords(this.reference);
+      if (this.#detached || this.#destroyed) return;
+      if (isGone || words !== null) return this.#tell(words ?? killed);
+      try {
+        return await this.#connect();
+      } catch {
+        await sleep(pauseMs, undefined, { ref: false });
+      }
     }
   }
 }
@@ -222,7 +235,9 @@ const killed: Ended = { kind: "ended", how: "killed", detail: "its process ended
 /** How the guest of this process ended, as the process itself wrote it; null when it wrote nothing. */
 export function lastWords(reference: MachineReference): Ended | null {
   const path = join(dirname(reference.socket), lastWordsName);
-  if (!existsSync(path)) return null;
-  const words = LastWords.safeParse(JSON.parse(readFileSync(path, "utf8")));
-  return words.success ? { kind: "ended", ...words.data } : null;
+  try {
+    return { kind: "ended", ...LastWords.parse(JSON.parse(readFileSync(path, "utf8"))) };
+  } catch {
+    return null; // None, or not written to their end.
+  }
 }
