@@ -1,6 +1,6 @@
 // The bench's report, as Markdown that reads as well on a terminal.
 import { cpus, loadavg, release, totalmem } from "node:os";
-import type { Measured, MeasureOptions, Move } from "./measure.ts";
+import type { Measured, MeasureOptions, Memory, Move } from "./measure.ts";
 import { type Spread, spreadOf } from "./statistics.ts";
 
 type Row = { what: string; of: (move: Move) => number | null };
@@ -40,7 +40,24 @@ const targets: { what: string; limit: number; of: (measured: Measured) => number
     of: ({ moves }) => medianOf(moves, figures[3]),
   },
   { what: "errors that the guest found", limit: 0, unit: "", of: ({ memoryErrors }) => memoryErrors },
+  {
+    what: "agents' memory, growth over the second half",
+    limit: 5,
+    unit: "%",
+    of: ({ memory }) => growthOfAgents(memory),
+  },
 ];
+
+/** Of the agent that grew most: from the middle of the run, when caches are warm, to its end. */
+function growthOfAgents(memory: Memory[]): number {
+  const names = new Set(memory.map(({ name }) => name).filter((name) => name.startsWith("host-")));
+  const growths = [...names].map((name) => {
+    const sizes = memory.filter((entry) => entry.name === name).map(({ rssMiB }) => rssMiB);
+    const [middle, end] = [sizes[Math.floor(sizes.length / 2)], sizes.at(-1)];
+    return middle && end ? ((end - middle) / middle) * 100 : 0;
+  });
+  return Math.max(0, ...growths);
+}
 
 const without = (whole: number, part: number | null): number | null => (part === null ? null : whole - part);
 const valuesOf = (moves: Move[], row: Row | undefined): number[] =>

@@ -27,7 +27,7 @@ function readOptions(): MeasureOptions & { write: boolean } {
     moves: readInteger("migrations", values.migrations, { min: 1, max: 10_000, usual: 50 }),
     memoryMiB: readInteger("memory", values.memory, { min: 16, max: 1024, usual: 128 }),
     dirtyMiBPerSecond: readInteger("dirty", values.dirty, { min: 0, max: 400, usual: 10 }),
-    pauseMs: readInteger("pause", values.pause, { min: 0, max: 60_000, usual: 2000 }),
+    pauseMs: readInteger("pause", values.pause, { min: 0, max: 60_000, usual: 5000 }),
     warmUp: 2,
     write: values.write === true,
   };

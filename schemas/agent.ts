@@ -151,10 +151,8 @@ export type RecordAnswer = z.infer<typeof RecordAnswer>;
 const onMigration = {
   migrationId: MigrationId,
   fencingToken: FencingToken,
-  vmId: VmId.optional().meta({
-    description: "As the assignment says. With `peerHostId` the report costs one read; without, two.",
-  }),
-  peerHostId: HostId.optional().meta({ description: "The other end's host, as the assignment says." }),
+  vmId: VmId.meta({ description: "As the assignment says; so one read finds all that the report is about." }),
+  peerHostId: HostId.meta({ description: "The other end's host, as the assignment says." }),
 };
 
 /** What a host last saw of its copy. gone: no process, no memory. held: complete or loading, never executed.

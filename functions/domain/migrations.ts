@@ -1,7 +1,7 @@
 // A migration's record from request to end: what it is, what it shows as, and when it is over.
 import type { CopyRef } from "../../schemas/ids.ts";
 import type { EndReason, MigrationRequest, Phase } from "../../schemas/migration.ts";
-import type { MigrationState, Progress, RecordData, Role, VmRecord } from "./records.ts";
+import { type MigrationState, otherRole, type Progress, type RecordData, type Role, type VmRecord } from "./records.ts";
 import { ownerBy } from "./verdict.ts";
 
 export function newMigration(facts: {
@@ -40,6 +40,15 @@ export function newMigration(facts: {
 export function roleOf(migration: MigrationState, hostId: string): Role | null {
   if (migration.source.hostId === hostId) return "source";
   return migration.destination.hostId === hostId ? "destination" : null;
+}
+
+/** What a host's report says it is about is what its assignment said. */
+export function isAsAssigned(
+  migration: MigrationState,
+  role: Role,
+  said: { vmId: string; peerHostId: string },
+): boolean {
+  return said.vmId === migration.vmId && said.peerHostId === migration[otherRole(role)].hostId;
 }
 
 /** What agents are told, but for the time of signing. */

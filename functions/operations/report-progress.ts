@@ -1,7 +1,7 @@
 // Progress and measurements: each has an item of its own with one writer, so that they never conflict with a verdict.
 import type { AgentReport, ReportAnswer } from "../../schemas/agent.ts";
 import type { Round } from "../../schemas/migration.ts";
-import { recordOf, roleOf } from "../domain/migrations.ts";
+import { isAsAssigned, recordOf, roleOf } from "../domain/migrations.ts";
 import type { Gap, MigrationState, Progress } from "../domain/records.ts";
 import type { Ports } from "../ports/ports.ts";
 import { type AgentCall, type AgentRequest, batchOf, type Found, signRecord } from "./agent-call.ts";
@@ -23,7 +23,8 @@ export function reportProgress(ports: Ports, call: AgentCall, report: Progressed
     async decide(found) {
       const migration = migrationIn(found, call, report.migrationId);
       if (!migration) return { kind: "refuse", problem: migrationUnknown(report.migrationId) };
-      if (roleOf(migration, call.hostId) !== "source") return { kind: "refuse", problem: notYours(what) };
+      const isMine = roleOf(migration, call.hostId) === "source" && isAsAssigned(migration, "source", report);
+      if (!isMine) return { kind: "refuse", problem: notYours(what) };
       if (report.fencingToken !== migration.openedUnderToken) {
         const record = await signRecord(ports, recordOf(call.clusterId, migration));
         return { kind: "refuse", problem: refusal("stale-fencing-token", what), record };

@@ -1,6 +1,6 @@
 // The reports that decide who owns the guest: one conditional write each (domain/verdict.ts has the rules).
 import type { AgentReport, ReportAnswer } from "../../schemas/agent.ts";
-import { recordOf, roleOf } from "../domain/migrations.ts";
+import { isAsAssigned, recordOf, roleOf } from "../domain/migrations.ts";
 import { bumpSlot, decideMotion } from "../domain/motion.ts";
 import { type CopyDuty, type MigrationState, otherRole, type Slot, type VmRecord } from "../domain/records.ts";
 import type { VerdictEvent } from "../domain/verdict.ts";
@@ -22,19 +22,18 @@ export type VerdictReport = Extract<
 export function reportVerdict(ports: Ports, call: AgentCall, report: VerdictReport): AgentRequest<ReportAnswer> {
   const { clusterId, hostId } = call;
   const migrationKey = keys.migration(clusterId, report.migrationId);
-  const hinted = [
-    ...(report.vmId ? [keys.vm(clusterId, report.vmId)] : []),
-    ...(report.peerHostId ? [keys.slot(clusterId, report.peerHostId)] : []),
-  ];
+  const beside = [keys.vm(clusterId, report.vmId), keys.slot(clusterId, report.peerHostId)];
   return {
     manner: "write",
-    read: { keys: [migrationKey, ...hinted] },
+    read: { keys: [migrationKey, ...beside] },
     async decide(found) {
       const migration = found.at<MigrationState>(migrationKey);
       if (!migration.value) return { kind: "refuse", problem: migrationUnknown(report.migrationId) };
       const role = roleOf(migration.value, hostId);
-      if (!role) return { kind: "refuse", problem: notYours(`migration ${report.migrationId}`) };
-      const places = await placesOf(found, migration, clusterId);
+      if (!role || !isAsAssigned(migration.value, role, report)) {
+        return { kind: "refuse", problem: notYours(`migration ${report.migrationId}`) };
+      }
+      const places = placesOf(found, migration, clusterId);
       const before = motionOf(places);
       const context = { clusterId, at: found.now, restoreEpoch: ports.settings.restoreEpoch, actor: role };
       const decision = decideMotion(before, eventOf(report, hostId), context);
@@ -74,14 +73,13 @@ export function reportVerdict(ports: Ports, call: AgentCall, report: VerdictRepo
   };
 }
 
-async function placesOf(found: Found, migration: Stored<MigrationState>, clusterId: string): Promise<MotionPlaces> {
+function placesOf(found: Found, migration: Stored<MigrationState>, clusterId: string): MotionPlaces {
   const { vmId, source, destination } = migration.value;
   const vmKey = keys.vm(clusterId, vmId);
   const slotKeys = {
     source: keys.slot(clusterId, source.hostId),
     destination: keys.slot(clusterId, destination.hostId),
   };
-  await found.also([vmKey, slotKeys.source, slotKeys.destination]);
   const vm = found.at<VmRecord>(vmKey);
   const slots = { source: found.at<Slot>(slotKeys.source), destination: found.at<Slot>(slotKeys.destination) };
   if (!vm.value || !slots.source.value || !slots.destination.value) {

@@ -72,18 +72,26 @@ test("every agent request costs one read and one commit at most", async () => {
   assert.equal(second.phase, "setup");
 });
 
-test("without the names of VM and peer a verdict still lands, with one read more", async () => {
-  const world = await makeCluster(["host-a", "host-b"]);
+test("a report about another VM or another peer than was assigned is not the host's to make", async () => {
+  const world = await makeCluster(["host-a", "host-b", "host-c"]);
   await runVm(world, "vm-1", "host-a");
-  const { body: migration } = await world.request("POST", "/migrations", { vm: "vm-1", destination: "host-b" });
-  await world.host("host-b").claim();
-  const wrong = { vmId: "vm-7", peerHostId: "host-b" };
-  ok(
-    await world
-      .host("host-b")
-      .report({ kind: "destination-commits", migrationId: migration.id, fencingToken: 1, ...wrong }),
-  );
-  assert.equal((await world.request("GET", "/vms/vm-1")).body.owner.hostId, "host-b");
+  await runVm(world, "vm-2", "host-a");
+  await world.request("POST", "/migrations", { vm: "vm-1", destination: "host-b" });
+  const [a, b] = [world.host("host-a"), world.host("host-b")];
+  const asSource = (await a.claimed()).assignment;
+  const asDestination = (await b.claimed()).assignment;
+  assert.ok(asSource && asDestination);
+  const progress = { kind: "migration-progressed", phase: "precopy", rounds: [], encrypted: true };
+  const before = dump(world.table);
+  for (const wrong of [{ vmId: "vm-2" }, { vmId: "vm-9" }, { peerHostId: "host-c" }]) {
+    const commit = await b.report({ kind: "destination-commits", ...about(asDestination), ...wrong });
+    assert.equal(commit.body.code, "not-yours");
+    assert.equal((await a.report({ ...progress, ...about(asSource), ...wrong })).body.code, "not-yours");
+  }
+  const unnamed = { ...about(asDestination), vmId: undefined };
+  assert.equal((await b.report({ kind: "destination-commits", ...unnamed })).body.code, "invalid-request");
+  assert.deepEqual(dump(world.table), before);
+  ok(await b.report({ kind: "destination-commits", ...about(asDestination) }));
 });
 
 test("a request that its host did not sign, or not so, is refused without a trace", async () => {
@@ -146,7 +154,14 @@ test("a table that knows less than its host was told is noticed before anything 
   table.restore(backup);
   const before = dump(table);
   const requests = [
-    () => b.report({ kind: "destination-commits", migrationId: migration.id, fencingToken: 1 }),
+    () =>
+      b.report({
+        kind: "destination-commits",
+        migrationId: migration.id,
+        fencingToken: 1,
+        vmId: "vm-1",
+        peerHostId: "host-a",
+      }),
     () => b.heartbeat(),
     () => b.claim(),
     () => b.record(migration.id),

@@ -165,15 +165,20 @@ test("a report under an old token is refused and moves nothing", async () => {
   const { body: migration } = await world.request("POST", "/migrations", { vm: "vm-1", destination: "host-b" });
   const claimed = await world.host("host-b").claimed();
   await world.host("host-a").claim();
-  const onMigration = { migrationId: migration.id, fencingToken: 0 };
+  const onMigration = { migrationId: migration.id, fencingToken: 0, vmId: "vm-1" };
   const { body } = await refused(world, "stale-fencing-token", () =>
-    world.host("host-b").report({ kind: "destination-commits", ...onMigration }),
+    world.host("host-b").report({ kind: "destination-commits", ...onMigration, peerHostId: "host-a" }),
   );
   assert.ok(body.record, "the refusal brings the record to act by");
   await refused(world, "stale-fencing-token", () =>
-    world
-      .host("host-a")
-      .report({ kind: "migration-progressed", ...onMigration, phase: "precopy", rounds: [], encrypted: null }),
+    world.host("host-a").report({
+      kind: "migration-progressed",
+      ...onMigration,
+      phase: "precopy",
+      rounds: [],
+      encrypted: null,
+      peerHostId: "host-b",
+    }),
   );
   const source = claimed.assignment?.assignment.source.copyId ?? "";
   await refused(world, "stale-fencing-token", () =>
@@ -187,7 +192,7 @@ test("a host can report and commit only what is its own", async () => {
   const { body: migration } = await world.request("POST", "/migrations", { vm: "vm-1", destination: "host-b" });
   await world.host("host-a").claim();
   const claimed = (await world.host("host-b").claimed()).assignment?.assignment;
-  const onMigration = { migrationId: migration.id, fencingToken: 1 };
+  const onMigration = { migrationId: migration.id, fencingToken: 1, vmId: "vm-1", peerHostId: "host-a" };
   const end = { reason: "stream-failed", detail: "" };
   for (const hostId of ["host-a", "host-c"]) {
     const host = world.host(hostId);

@@ -120,7 +120,7 @@ test("a cancel after the commit is too late, and says so", async () => {
   const asked = await world.request("POST", "/migrations", { vm: "vm-1", destination: "host-b" });
   await world.host("host-a").claim();
   await world.host("host-b").claim();
-  const onMigration = { migrationId: asked.body.id, fencingToken: 1 };
+  const onMigration = { migrationId: asked.body.id, fencingToken: 1, vmId: "vm-1", peerHostId: "host-a" };
   await world.host("host-b").report({ kind: "destination-commits", ...onMigration });
   const late = await world.request("POST", `/migrations/${asked.body.id}/cancel`, {});
   assert.deepEqual([late.status, late.body.code], [409, "too-late-committed"]);
@@ -132,7 +132,8 @@ test("a destination that never ran the guest returns it, and the source runs on"
   const { body: asked } = await world.request("POST", "/migrations", { vm: "vm-1", destination: "host-b" });
   const source = await world.host("host-a").claimed();
   await world.host("host-b").claim();
-  const onMigration = { migrationId: asked.id, fencingToken: 1, reason: "run-refused", detail: "lock held" };
+  const named = { migrationId: asked.id, vmId: "vm-1", peerHostId: "host-a" };
+  const onMigration = { ...named, fencingToken: 1, reason: "run-refused", detail: "lock held" };
   await world.host("host-b").report({ kind: "destination-commits", ...onMigration });
   const returned = await world.host("host-b").report({ kind: "destination-returns", ...onMigration });
   assert.equal(returned.status, 200);
@@ -154,7 +155,7 @@ test("a guest lost on its new owner ends the migration as failed and is never re
   const { body: asked } = await world.request("POST", "/migrations", { vm: "vm-1", destination: "host-b" });
   await world.host("host-a").claim();
   const claimed = (await world.host("host-b").claimed()).assignment;
-  const onMigration = { migrationId: asked.id, fencingToken: 1 };
+  const onMigration = { migrationId: asked.id, fencingToken: 1, vmId: "vm-1", peerHostId: "host-a" };
   await world.host("host-b").report({ kind: "destination-commits", ...onMigration });
   world.host("host-b").reboot();
   await world.host("host-b").heartbeat();
@@ -180,7 +181,7 @@ test("a frozen guest is an alarm until it is over; a silent host in a migration 
   await runVm(world, "vm-1", "host-a");
   const { body: asked } = await world.request("POST", "/migrations", { vm: "vm-1", destination: "host-b" });
   await world.host("host-a").claim();
-  const onMigration = { migrationId: asked.id, fencingToken: 1 };
+  const onMigration = { migrationId: asked.id, fencingToken: 1, vmId: "vm-1", peerHostId: "host-b" };
   const progress = { kind: "migration-progressed", ...onMigration, phase: "switchover", rounds: [], encrypted: true };
   await world.host("host-a").report({ ...progress, frozen: true });
   world.clock.nowMs += 60_000;

@@ -298,7 +298,13 @@ describe("the control plane over HTTP", () => {
     const outcome = await deceived.claim();
     assert.equal(outcome.kind === "unknown" && /signature does not hold/.test(outcome.detail), true);
 
-    const refusal = await source.report({ kind: "destination-commits", migrationId, fencingToken: 1 });
+    const refusal = await source.report({
+      kind: "destination-commits",
+      migrationId,
+      fencingToken: 1,
+      vmId: "vm-1",
+      peerHostId: "host-b",
+    });
     assert.equal(refusal.kind, "refused");
   });
 
@@ -339,7 +345,9 @@ describe("the control plane over HTTP", () => {
           },
           { status: 409, headers: { [agentHeaders.time]: String(Date.now()) } },
         );
-      const report = { kind: "destination-commits" as const, migrationId: assignment.migrationId, fencingToken: 5 };
+      const { migrationId, vmId } = assignment;
+      const about = { migrationId, vmId, fencingToken: 5, peerHostId: assignment.source.hostId };
+      const report = { kind: "destination-commits" as const, ...about };
       const outcome = await client.report(report);
       assert.ok(outcome.kind === "refused");
       assert.equal(outcome.problem.code, "already-aborted");
