@@ -1,6 +1,6 @@
 // A table that misbehaves on order, around one that does not: what networks, rivals and overload do to a caller, decided by
 // the caller of createFaultyTable (a seed, a script), so that a failure is seen again.
-import type { Change, CommitOutcome, Key, RangeQuery, Table } from "../ports/table.ts";
+import type { Change, CommitOutcome, Item, Key, RangeQuery, Table } from "../ports/table.ts";
 import { OutcomeUnknown, TableThrottled } from "../ports/table.ts";
 
 export type TableCall =
@@ -16,6 +16,9 @@ export type TableFault = { before?: () => Promise<void>; after?: () => Promise<v
   /** A commit is refused as by a rival that has come and gone: nothing changed, the first key shown as it stands. A read
    *  goes through. */
   | { kind: "conflict" }
+  /** A get sees these keys as they stood before the commit that changed them last, the others as they stand: several
+   *  items read at one time need not be of one time. */
+  | { kind: "torn"; isOld: (key: Key) => boolean }
   /** A commit throws OutcomeUnknown, and never happens. A read throws. */
   | { kind: "request-lost" }
   /** A commit throws OutcomeUnknown, after it was carried out. A read throws. */
@@ -31,21 +34,40 @@ export interface FaultyTable extends Table {
 
 export function createFaultyTable(table: Table, decide: (call: TableCall) => TableFault): FaultyTable {
   const lateCommits = new Set<Promise<unknown>>();
+  const before = new Map<string, Item | null>();
+  const nameOf = (key: Key) => JSON.stringify([key.partition, key.sort]);
 
-  async function read<T>(call: TableCall, answer: () => Promise<T>): Promise<T> {
-    const fault = decide(call);
+  async function commitAndRemember(changes: readonly Change[]): Promise<CommitOutcome> {
+    const keys = changes.filter(({ kind }) => kind !== "check").map(({ key }) => key);
+    const items = keys.length > 0 ? await table.get(keys) : [];
+    const outcome = await table.commit(changes);
+    if (outcome.kind === "committed") {
+      for (const [index, key] of keys.entries()) before.set(nameOf(key), items[index] ?? null);
+    }
+    return outcome;
+  }
+
+  function tear(keys: readonly Key[], items: (Item | null)[], isOld: (key: Key) => boolean): (Item | null)[] {
+    return keys.map((key, index) => {
+      const older = before.get(nameOf(key));
+      return isOld(key) && older !== undefined ? older : (items[index] ?? null);
+    });
+  }
+
+  async function read<T>(call: TableCall, answer: () => Promise<T>, fault = decide(call)): Promise<T> {
     await fault.before?.();
     if (fault.kind === "throttled") throw new TableThrottled("injected: throttled");
     const answered = await answer();
     await fault.after?.();
-    if (fault.kind === "none" || fault.kind === "conflict") return answered;
+    if (fault.kind === "none" || fault.kind === "conflict" || fault.kind === "torn") return answered;
     throw new Error("injected: the connection broke while reading");
   }
 
   async function carryOut(fault: TableFault, changes: readonly Change[]): Promise<CommitOutcome> {
     switch (fault.kind) {
       case "none":
-        return table.commit(changes);
+      case "torn":
+        return commitAndRemember(changes);
       case "throttled":
         throw new TableThrottled("injected: throttled");
       case "conflict":
@@ -79,7 +101,12 @@ export function createFaultyTable(table: Table, decide: (call: TableCall) => Tab
   }
 
   return {
-    get: (keys) => read({ kind: "get", keys }, () => table.get(keys)),
+    async get(keys) {
+      const call = { kind: "get", keys } as const;
+      const fault = decide(call);
+      const items = await read(call, () => table.get(keys), fault);
+      return fault.kind === "torn" ? tear(keys, items, fault.isOld) : items;
+    },
     query: (range) => read({ kind: "query", range }, () => table.query(range)),
 
     async commit(changes: readonly Change[]): Promise<CommitOutcome> {

@@ -87,7 +87,8 @@ export class Found {
 const nameOf = (key: Key): string => `${key.partition}\n${key.sort}`;
 
 export type Decided<A> =
-  | Refusal
+  /** `mayBeTorn`: so it looks from items read at one time that were never so together; it is read again once. */
+  | (Refusal & { mayBeTorn?: boolean })
   /** `answer` is made after the commit, and also when an earlier try of this very request turns out to have landed. */
   | {
       kind: "accept";
@@ -114,6 +115,7 @@ export async function answerAgent<A>(
   request: AgentRequest<A>,
 ): Promise<AgentOutcome<A>> {
   let counter: number | null = null;
+  let hasReadAgain = false;
   const retried = await retryConflicts<Decided<A>>(ports, async ({ unsure }) => {
     const found = await read(ports, call, request);
     const session = found.session.value;
@@ -127,6 +129,10 @@ export async function answerAgent<A>(
     const refused = hasLanded ? null : (checkSession(session, call, request.manner, isKnown) ?? request.invalid);
     if (refused) return { kind: "done", result: { kind: "refuse", problem: refused } };
     const decided = await request.decide(found, session);
+    if (decided.kind === "refuse" && decided.mayBeTorn && !hasReadAgain) {
+      hasReadAgain = true;
+      return { kind: "again" };
+    }
     // A request that finds its own effect answers as if it had just made it, and writes nothing again.
     if (decided.kind === "refuse" || hasLanded) return { kind: "done", result: decided };
     if (decided.batch.isEmpty && !decided.session) return { kind: "done", result: decided };
@@ -136,7 +142,10 @@ export async function answerAgent<A>(
   if (retried.kind === "busy") return { kind: "refuse", problem: retried.problem, counter };
   if (retried.committed) counter = call.counter;
   const decided = retried.result;
-  if (decided.kind === "refuse") return { ...decided, counter };
+  if (decided.kind === "refuse") {
+    const { problem, record } = decided;
+    return { kind: "refuse", problem, ...(record ? { record } : {}), counter };
+  }
   await finish(ports, async () => {
     await ringAll(ports, decided.rings ?? []);
     await decided.afterwards?.();
@@ -149,7 +158,12 @@ async function read<A>(ports: Ports, call: AgentCall, request: AgentRequest<A>):
   if (request.manner === "heartbeat") own.push(incarnationKey(call));
   const items = new Map<string, Item | null>(own.map((key) => [nameOf(key), null]));
   if ("partition" in request.read) {
-    const { items: all } = await ports.table.query({ partition: request.read.partition, limit: 1000 });
+    // Items are read one after the other: the slot's revision before the duties, so that it never tells of newer ones.
+    const { items: all } = await ports.table.query({
+      partition: request.read.partition,
+      order: "descending",
+      limit: 1000,
+    });
     for (const item of all) items.set(nameOf(item), item);
   } else {
     const extra = request.invalid ? [] : request.read.keys;

@@ -63,8 +63,9 @@ export function reportCopy(ports: Ports, call: AgentCall, report: CopySeen): Age
       const decision = seeCopy(standing, heard, context);
       if (decision.kind === "refuse") {
         const problem = refusal(decision.problem, `Copy ${report.copyId} of VM "${report.vmId}"`);
-        if (!migration?.value) return { kind: "refuse", problem };
-        return { kind: "refuse", problem, record: await signRecord(ports, recordOf(clusterId, migration.value)) };
+        if (!migration?.value) return { kind: "refuse", problem, mayBeTorn: true };
+        const record = await signRecord(ports, recordOf(clusterId, migration.value));
+        return { kind: "refuse", problem, record, mayBeTorn: true };
       }
       const batch = batchOf(found);
       if (decision.duty) batch.put<CopyDuty>(duty, decision.duty);

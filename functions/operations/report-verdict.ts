@@ -44,7 +44,11 @@ export function reportVerdict(ports: Ports, call: AgentCall, report: VerdictRepo
       });
       if (decision.kind === "refuse") {
         const record = await signRecord(ports, recordOf(clusterId, migration.value));
-        return { kind: "refuse", problem: refusal(decision.problem, `Migration ${report.migrationId}`), record };
+        const problem = refusal(decision.problem, `Migration ${report.migrationId}`);
+        // Under the right token only the VM's record can be what it fails on.
+        const isUnderToken = report.fencingToken === migration.value.openedUnderToken;
+        const mayBeTorn = decision.problem === "stale-fencing-token" && isUnderToken;
+        return { kind: "refuse", problem, record, mayBeTorn };
       }
       const batch = batchOf(found);
       if (decision.kind === "unchanged") {

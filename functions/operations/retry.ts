@@ -10,6 +10,8 @@ const longestPauseMs = 250;
 export type Attempt<T> =
   /** Decided, and this is to be committed. */
   | { kind: "commit"; changes: Change[]; result: T }
+  /** What was read does not fit together: others wrote meanwhile. */
+  | { kind: "again" }
   /** Decided, and there is nothing to write. */
   | { kind: "done"; result: T };
 
@@ -26,6 +28,7 @@ export async function retryConflicts<T>(
     try {
       const decided = await attempt({ unsure });
       if (decided.kind === "done") return { kind: "done", result: decided.result, committed: false };
+      if (decided.kind === "again") continue;
       const outcome = await commit(ports, decided.changes);
       if (outcome === "unknown") unsure = true;
       else if (outcome.kind === "committed") return { kind: "done", result: decided.result, committed: true };

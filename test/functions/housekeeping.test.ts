@@ -6,8 +6,8 @@ import { createMemoryTable } from "../../functions/adapters/memory-table.ts";
 import { tidyAll } from "../../functions/operations/admit-next.ts";
 import { nameTable } from "../../functions/operations/name-table.ts";
 import { facts } from "./support/fake-host.ts";
-import { ok, playAll } from "./support/play.ts";
-import { type Cluster, makeCluster, makeWorld, runVm } from "./support/world.ts";
+import { about, ok, playAll } from "./support/play.ts";
+import { type Cluster, cluster, makeCluster, makeWorld, runVm, spec } from "./support/world.ts";
 
 const phaseOf = async (world: Cluster, id: string) => (await world.request("GET", `/migrations/${id}`)).body.phase;
 
@@ -102,4 +102,34 @@ test("what a destination has come to lack while a migration waited ends it, with
   assert.deepEqual([body.phase, body.reason], ["failed", "preparation-failed"]);
   assert.match(body.detail, /^destination-full .*4 MiB free of 20/);
   assert.equal((await world.request("GET", "/vms/vm-2")).body.migration, null);
+});
+
+test("items that were never so together are read again before a report is refused by them", async () => {
+  const table = createMemoryTable();
+  let old: string | null = null;
+  const faulty = createFaultyTable(table, (call) => {
+    if (call.kind !== "get" || old === null || call.keys.length === 1) return { kind: "none" };
+    const partition = old;
+    old = null;
+    return { kind: "torn", isOld: (key) => key.partition === partition };
+  });
+  const world = await makeCluster(["host-a", "host-b"], { table: faulty });
+  await runVm(world, "vm-1", "host-a");
+  await world.request("POST", "/migrations", { vm: "vm-1", destination: "host-b" });
+  const [a, b] = [world.host("host-a"), world.host("host-b")];
+  const asSource = (await a.claimed()).assignment;
+  const asDestination = (await b.claimed()).assignment;
+  assert.ok(asSource && asDestination);
+  ok(await b.report({ kind: "destination-commits", ...about(asDestination) }));
+  old = `c/${cluster}/migrations`;
+  ok(await b.report({ kind: "destination-commits", ...about(asDestination) }));
+  assert.equal(old, null);
+  old = `c/${cluster}/migrations`;
+  const late = { kind: "source-aborts", ...about(asSource), reason: "stream-failed", detail: "" };
+  assert.equal((await a.report(late)).body.code, "already-committed");
+  ok(await b.report({ kind: "guest-confirmed", ...about(asDestination), outcome: "running" }));
+  await world.request("POST", "/vms", { vm: "vm-2", spec });
+  const { copyId } = (await world.request("POST", "/vms/vm-2/start", { host: "host-b" })).body.owner;
+  old = `c/${cluster}/vms`;
+  ok(await b.seen({ vmId: "vm-2", copyId, fencingToken: 1, state: "running" }));
 });
