@@ -11,7 +11,7 @@ import type { AgentReport } from "../../schemas/agent.ts";
 import type { CopyRef } from "../../schemas/ids.ts";
 import type { EndReason, MigrationRecord } from "../../schemas/migration.ts";
 import type { PeerMessage, StreamEndpoint } from "../../schemas/peer.ts";
-import { expired, namesThis, type ReportOutcome, type RoleReportKind } from "./role.ts";
+import { expired, intend, learn, namesThis, type ReportOutcome, type RoleReportKind } from "./role.ts";
 
 export type DestinationStage =
   | "preparing" // the guest's process is being started, the source is awaited
@@ -444,17 +444,6 @@ function step(state: DestinationState, ...commands: DestinationCommand[]): Desti
   return { state, commands };
 }
 
-function learn(state: DestinationState, record: MigrationRecord): DestinationState {
-  if (record.migrationId !== state.migrationId) return state;
-  const known = state.record;
-  if (known && (record.verdictToken < known.verdictToken || (known.confirmed && !record.confirmed))) return state;
-  return { ...state, record };
-}
-
-function intend(state: DestinationState, reason: EndReason, detail: string): DestinationState {
-  return state.withdrawal ? state : { ...state, withdrawal: { reason, detail } };
-}
-
 function onRecord(state: DestinationState): DestinationStep {
   const { record } = state;
   if (!record) return step(state);
@@ -538,7 +527,8 @@ function onGone(state: DestinationState): DestinationStep {
     return step(lost, confirmReport(lost));
   }
   // Nothing is known to be committed. Should it be all the same, the abort is refused and the record comes back.
-  const aborting = intend({ ...state, stage: "aborting" }, "destination-lost-copy", "the destination's copy is gone");
+  const intended = intend(state, "destination-lost-copy", "the destination's copy is gone");
+  const aborting: DestinationState = { ...intended, stage: "aborting" };
   return step(aborting, abortReport(aborting));
 }
 
@@ -639,7 +629,8 @@ function onRunAnswered(
     case "granted":
       return confirm(state);
     case "refused": {
-      const refused = intend({ ...state, stage: "refused", triesLeft: state.triesLeft - 1 }, "run-refused", detail);
+      const intended = intend(state, "run-refused", detail);
+      const refused: DestinationState = { ...intended, stage: "refused", triesLeft: state.triesLeft - 1 };
       return step(refused, journalRefusal(refused));
     }
     case "unknown":

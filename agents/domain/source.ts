@@ -11,7 +11,7 @@ import type { CopyRef } from "../../schemas/ids.ts";
 import type { EndReason, MigrationLimits, MigrationRecord, Round } from "../../schemas/migration.ts";
 import type { PeerMessage, StreamEndpoint } from "../../schemas/peer.ts";
 import { expectedDowntimeMs, judgeRound } from "./convergence.ts";
-import { expired, namesThis, type ReportOutcome, type RoleReportKind } from "./role.ts";
+import { expired, intend, learn, namesThis, type ReportOutcome, type RoleReportKind } from "./role.ts";
 
 export type SourceStage =
   | "linking" // the peer prepares
@@ -441,18 +441,6 @@ const stages: { [S in SourceStage]: (state: SourceState, event: SourceEvent, atM
 
 function step(state: SourceState, ...commands: SourceCommand[]): SourceStep {
   return { state, commands };
-}
-
-/** Remembers a record, unless it is of another migration or older than what is known. */
-function learn(state: SourceState, record: MigrationRecord): SourceState {
-  if (record.migrationId !== state.migrationId) return state;
-  const known = state.record;
-  if (known && (record.verdictToken < known.verdictToken || (known.confirmed && !record.confirmed))) return state;
-  return { ...state, record };
-}
-
-function intend(state: SourceState, reason: EndReason, detail: string): SourceState {
-  return state.withdrawal ? state : { ...state, withdrawal: { reason, detail } };
 }
 
 function onRecord(state: SourceState): SourceStep {

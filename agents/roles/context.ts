@@ -132,6 +132,15 @@ export async function tell(context: RoleContext, report: AgentReport): Promise<T
 /** Refused for good, though no record came along; anything else may be refused for a passing reason, and is said again. */
 const finalProblems = new Set(["migration-unknown", "vm-unknown", "vm-deleted", "not-yours"]);
 
+/** A fresh record; null when the control plane cannot be reached. */
+export async function readRecord(context: RoleContext, migrationId: string): Promise<ProvenRecord | null> {
+  const answer = await context.controlPlane.readRecord(migrationId);
+  if (answer.kind === "answered") return answer.record;
+  if (answer.kind === "unknown") return null;
+  context.log({ event: "record-refused", migrationId, problem: answer.problem.code });
+  return answer.record;
+}
+
 /** Journals one more fact of a migration, durably. */
 export async function note(
   context: RoleContext,

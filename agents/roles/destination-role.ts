@@ -25,8 +25,10 @@ import {
   note,
   type Role,
   type RoleContext,
+  readRecord,
   tell,
 } from "./context.ts";
+import { OneOfAKind, Wake } from "./pacing.ts";
 
 export class DestinationRole implements Role {
   readonly migrationId: string;
@@ -45,9 +47,8 @@ export class DestinationRole implements Role {
   #stopExpecting: (() => Promise<void>) | null = null;
   #link: PeerLink | null = null;
   #isAbandoned = false;
-  #stopWake: () => void = () => {};
-  /** Kinds of requests under way: one of each at a time, for the answer serves whoever asked again meanwhile. */
-  readonly #asking = new Set<string>();
+  readonly #wake: Wake;
+  readonly #requests = new OneOfAKind();
   #isReceiving = false;
   #launching: Promise<void> = Promise.resolve();
   #commitBeganAtMs = 0;
@@ -63,6 +64,7 @@ export class DestinationRole implements Role {
     this.migrationId = assignment.migrationId;
     this.vmId = assignment.vmId;
     this.copyId = assignment.destination.copyId;
+    this.#wake = new Wake(context.clock, () => this.#feed({ kind: "woke" }));
     this.#known = new KnownRecord(context, this.migrationId, this.copyId);
     this.#state = beginDestination(
       {
@@ -111,7 +113,7 @@ export class DestinationRole implements Role {
 
   abandon(): void {
     this.#isAbandoned = true;
-    this.#stopWake();
+    this.#wake.stop();
     for (const undo of this.#undo.splice(0)) undo();
     this.#link?.close();
     void this.#stopExpecting?.();
@@ -134,7 +136,7 @@ export class DestinationRole implements Role {
       });
     }
     // A wake belongs to the stage that asked for it.
-    if (state.stage !== this.#state.stage) this.#stopWake();
+    if (state.stage !== this.#state.stage) this.#wake.stop();
     this.#state = state;
     for (const command of commands) this.#carryOut(command);
   }
@@ -151,7 +153,7 @@ export class DestinationRole implements Role {
         void this.#openStream();
         return;
       case "read-gate":
-        void this.#readRecord().then((proven) => {
+        void readRecord(this.#context, this.migrationId).then((proven) => {
           const record = proven ? this.#known.accept(proven) : null;
           this.#feed({ kind: "gate-read", ask: command.ask, record });
         });
@@ -180,8 +182,8 @@ export class DestinationRole implements Role {
         void this.#destroy();
         return;
       case "read-record":
-        void this.#once("read-record", async () => {
-          const proven = await this.#readRecord();
+        void this.#requests.ask("read-record", async () => {
+          const proven = await readRecord(this.#context, this.migrationId);
           return () => (proven ? this.noteRecord(proven) : this.#feed({ kind: "record-unknown" }));
         });
         return;
@@ -189,11 +191,10 @@ export class DestinationRole implements Role {
         void this.#giveWord(command.nonce);
         return;
       case "report":
-        void this.#once(command.report.kind, () => this.#report(command.report));
+        void this.#requests.ask(command.report.kind, () => this.#report(command.report));
         return;
       case "wake":
-        this.#stopWake();
-        this.#stopWake = this.#context.clock.after(command.afterMs, () => this.#feed({ kind: "woke" }));
+        this.#wake.after(command.afterMs);
         return;
       case "finish":
         void this.#conclude();
@@ -376,29 +377,6 @@ export class DestinationRole implements Role {
       this.#context.log({ event: "destroy-failed", copyId: this.copyId, error: messageOf(error) });
       this.#undo.push(this.#context.clock.after(1000, () => void this.#destroy()));
     }
-  }
-
-  /** @param ask answers with what to do with its answer, once the next of its kind may be asked */
-  async #once(kind: string, ask: () => Promise<() => void>): Promise<void> {
-    if (this.#asking.has(kind)) return;
-    this.#asking.add(kind);
-    let heard: () => void;
-    try {
-      heard = await ask();
-    } finally {
-      this.#asking.delete(kind);
-    }
-    heard();
-  }
-
-  async #readRecord(): Promise<ProvenRecord | null> {
-    const answer = await this.#context.controlPlane.readRecord(this.migrationId);
-    if (answer.kind === "answered") return answer.record;
-    if (answer.kind === "refused") {
-      this.#context.log({ event: "record-refused", migrationId: this.migrationId, problem: answer.problem.code });
-      return answer.record;
-    }
-    return null;
   }
 
   async #report(report: Parameters<typeof tell>[1]): Promise<() => void> {

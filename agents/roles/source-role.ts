@@ -26,9 +26,11 @@ import {
   note,
   type Role,
   type RoleContext,
+  readRecord,
   tell,
 } from "./context.ts";
 import { Measurements } from "./measurements.ts";
+import { OneOfAKind, Wake } from "./pacing.ts";
 
 /** More than a heartbeat: the destination may have missed every ring. */
 const connectMs = 30_000;
@@ -50,9 +52,8 @@ export class SourceRole implements Role {
   readonly #undo: (() => void)[] = [];
   #link: PeerLink | null = null;
   #isAbandoned = false;
-  #stopWake: () => void = () => {};
-  /** Kinds of requests under way: one of each at a time, for the answer serves whoever asked again meanwhile. */
-  readonly #asking = new Set<string>();
+  readonly #wake: Wake;
+  readonly #requests = new OneOfAKind();
 
   constructor(context: RoleContext, entry: MigrationJournal, copy: Copy) {
     const { assignment } = entry.claimed;
@@ -62,6 +63,7 @@ export class SourceRole implements Role {
     this.migrationId = assignment.migrationId;
     this.vmId = assignment.vmId;
     this.copyId = assignment.source.copyId;
+    this.#wake = new Wake(context.clock, () => this.#feed({ kind: "woke" }));
     this.#known = new KnownRecord(context, this.migrationId, this.copyId);
     this.#state = beginSource({
       migrationId: assignment.migrationId,
@@ -104,7 +106,7 @@ export class SourceRole implements Role {
 
   abandon(): void {
     this.#isAbandoned = true;
-    this.#stopWake();
+    this.#wake.stop();
     for (const undo of this.#undo.splice(0)) undo();
     this.#link?.close();
     this.#finish();
@@ -130,13 +132,12 @@ export class SourceRole implements Role {
       });
     }
     // A wake belongs to the stage that asked for it.
-    if (state.stage !== this.#state.stage) this.#stopWake();
+    if (state.stage !== this.#state.stage) this.#wake.stop();
     this.#state = state;
     for (const command of commands) this.#carryOut(command);
   }
 
   #carryOut(command: SourceCommand): void {
-    const { clock } = this.#context;
     switch (command.kind) {
       case "permit-next": {
         const next = command.copyId === null ? null : { copyId: command.copyId };
@@ -158,7 +159,7 @@ export class SourceRole implements Role {
         return;
       case "read-gate":
         this.#measured.mark("gate-asked", this.#now());
-        void this.#readRecord().then((proven) => {
+        void readRecord(this.#context, this.migrationId).then((proven) => {
           const record = proven ? this.#known.accept(proven) : null;
           this.#feed({ kind: "gate-read", ask: command.ask, record });
         });
@@ -214,17 +215,16 @@ export class SourceRole implements Role {
         void this.#destroy();
         return;
       case "read-record":
-        void this.#once("read-record", async () => {
-          const proven = await this.#readRecord();
+        void this.#requests.ask("read-record", async () => {
+          const proven = await readRecord(this.#context, this.migrationId);
           return () => (proven ? this.noteRecord(proven) : this.#feed({ kind: "record-unknown" }));
         });
         return;
       case "report":
-        void this.#once(command.report.kind, () => this.#report(command.report));
+        void this.#requests.ask(command.report.kind, () => this.#report(command.report));
         return;
       case "wake":
-        this.#stopWake();
-        this.#stopWake = clock.after(command.afterMs, () => this.#feed({ kind: "woke" }));
+        this.#wake.after(command.afterMs);
         return;
       case "finish":
         void this.#conclude();
@@ -366,29 +366,6 @@ export class SourceRole implements Role {
       default:
         return;
     }
-  }
-
-  /** @param ask answers with what to do with its answer, once the next of its kind may be asked */
-  async #once(kind: string, ask: () => Promise<() => void>): Promise<void> {
-    if (this.#asking.has(kind)) return;
-    this.#asking.add(kind);
-    let heard: () => void;
-    try {
-      heard = await ask();
-    } finally {
-      this.#asking.delete(kind);
-    }
-    heard();
-  }
-
-  async #readRecord(): Promise<ProvenRecord | null> {
-    const answer = await this.#context.controlPlane.readRecord(this.migrationId);
-    if (answer.kind === "answered") return answer.record;
-    if (answer.kind === "refused") {
-      this.#context.log({ event: "record-refused", migrationId: this.migrationId, problem: answer.problem.code });
-      return answer.record;
-    }
-    return null;
   }
 
   async #report(report: Parameters<typeof tell>[1]): Promise<() => void> {
