@@ -146,10 +146,12 @@ export async function answerAgent<A>(
     const { problem, record } = decided;
     return { kind: "refuse", problem, ...(record ? { record } : {}), counter };
   }
-  await finish(ports, async () => {
-    await ringAll(ports, decided.rings ?? []);
-    await decided.afterwards?.();
-  });
+  const { rings = [], afterwards } = decided;
+  if (rings.length > 0 || afterwards) {
+    await finish(ports, async () => {
+      await Promise.all([ringAll(ports, rings), afterwards?.()]);
+    });
+  }
   return { kind: "answer", answer: await decided.answer(), counter };
 }
 

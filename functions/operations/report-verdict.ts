@@ -62,13 +62,15 @@ export function reportVerdict(ports: Ports, call: AgentCall, report: VerdictRepo
         if (after.slots.destination) after.slots.destination = bumpSlot(after.slots.destination);
       }
       putMotion(batch, places, after);
+      const answer = () => answerWith("applied", after);
+      // The guest stands still until a commit is answered: nothing else is done on the way. A source in doubt reads the
+      // record by itself; a ring would only make it busy.
+      if (report.kind === "destination-commits") return { kind: "accept", batch, answer };
       return {
         kind: "accept",
         batch,
-        // A source in doubt reads the record by itself; a ring would only make it busy within the guest's pause.
-        rings:
-          report.kind === "destination-commits" ? [] : [{ clusterId, hostId: after.migration[otherRole(role)].hostId }],
-        answer: () => answerWith("applied", after),
+        rings: [{ clusterId, hostId: after.migration[otherRole(role)].hostId }],
+        answer,
         afterwards: async () => {
           if (hasFreedSlot(before.migration, after.migration)) await admitNext(ports, clusterId);
         },

@@ -1,6 +1,7 @@
 // What an agent's request costs, and which of them are heard: signatures, counters, incarnations, a table that went back.
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { createFaultyTable } from "../../functions/adapters/faulty-table.ts";
 import { createMemoryTable } from "../../functions/adapters/memory-table.ts";
 import { makeKeyPair, signerFrom } from "../../schemas/signing.ts";
 import { createCountingTable } from "./support/counting-table.ts";
@@ -70,6 +71,25 @@ test("every agent request costs one read and one commit at most", async () => {
   );
   assert.deepEqual(counting.take(), { reads: 1, commits: 0 });
   assert.equal(second.phase, "setup");
+});
+
+test("nothing but its own read and write stands between a commit and its answer: no ring, no housekeeping", async () => {
+  const table = createMemoryTable();
+  const asked: string[] = [];
+  const faulty = createFaultyTable(table, (call) => {
+    asked.push(call.kind);
+    return { kind: "none" };
+  });
+  const world = await makeCluster(["host-a", "host-b"], { table: faulty });
+  await runVm(world, "vm-1", "host-a");
+  await world.request("POST", "/migrations", { vm: "vm-1", destination: "host-b" });
+  await world.host("host-a").claim();
+  const claimed = (await world.host("host-b").claimed()).assignment;
+  assert.ok(claimed);
+  const rings = world.rings.length;
+  asked.length = 0;
+  ok(await world.host("host-b").report({ kind: "destination-commits", ...about(claimed) }));
+  assert.deepEqual([asked, world.rings.length], [["get", "commit"], rings]);
 });
 
 test("a report about another VM or another peer than was assigned is not the host's to make", async () => {
