@@ -33,9 +33,13 @@ export type EventKind = z.infer<typeof EventKind>;
 export const DroverEvent = z
   .object({
     kind: EventKind,
-    cluster: ClusterId,
+    cluster: ClusterId.nullable().meta({ description: "null: of the deployment, such as its API keys." }),
     subject: z.object({ kind: z.enum(["cluster", "host", "vm", "migration", "key"]), id: z.string() }),
-    revision: z.int().min(1).meta({ description: "Of the subject's record, as written with this event." }),
+    item: z.string().meta({
+      description:
+        "The item of the table whose change this event tells of. A subject has several, each with revisions of its own: `revision` orders the events of one item, `at` those of different ones.",
+    }),
+    revision: z.int().min(1).meta({ description: "Of that item, as written with this event." }),
     at: Instant,
     by: z.string().meta({ description: "Key or host that caused it." }),
     data: z.record(z.string(), z.json()),

@@ -156,11 +156,11 @@ export function putAdmission(
       assignmentMs: ports.settings.assignmentMs,
     },
   );
-  const revision = batch.put<MigrationState>(facts.migration, opened.migration);
+  batch.put<MigrationState>(facts.migration, opened.migration);
   batch.put<Slot>(source.slot, opened.slots.source);
   batch.put<Slot>(destination.slot, opened.slots.destination);
   batch.check(facts.vm);
-  batch.events(migrationEvents(migration, opened.migration), { migration: revision });
+  batch.events(migrationEvents(migration, opened.migration), { migration: facts.migration });
   return opened.migration;
 }
 

@@ -20,12 +20,12 @@ export function claim(ports: Ports, call: AgentCall, invalid: Problem | null): P
       const slot = place.value;
       if (slot.migration && !slot.migration.claimed) {
         const { migrationId, role } = slot.migration;
-        const revision = batch.put<Slot>(place, {
+        batch.put<Slot>(place, {
           ...slot,
           migration: { ...slot.migration, claimed: true, claimedWith: call.counter },
         });
         const data = { migration: migrationId, role };
-        batch.event({ kind: "migration-claimed", subject: { kind: "host", id: call.hostId }, data }, revision);
+        batch.event({ kind: "migration-claimed", subject: { kind: "host", id: call.hostId }, data }, place);
       }
       const duties = found.all
         .filter((item) => item.sort.startsWith(copyPrefix))

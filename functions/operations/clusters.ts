@@ -22,7 +22,7 @@ export function createCluster(ports: Ports, operator: Operator, clusterId: strin
     const record: ClusterRecord = { clusterId, hosts: [], createdAt: at, createdBy: operator.keyId };
     const revision = batch.put(place, record);
     batch.put(await readOne<{ clusterId: string }>(ports, keys.clusterName(clusterId)), { clusterId });
-    batch.event({ kind: "cluster-created", subject: { kind: "cluster", id: clusterId }, data: {} }, revision);
+    batch.event({ kind: "cluster-created", subject: { kind: "cluster", id: clusterId }, data: {} }, place);
     return { kind: "accept", batch, answer: { status: 201, body: { ...viewCluster(record, revision) } } };
   });
 }
@@ -61,7 +61,7 @@ export async function createJoinToken(
     batch.put(place, { clusterId, hostId: request.host, expiresAt, usedBy: null });
     const tokenId = place.key.sort.slice(0, 16);
     const data = { host: request.host, expiresAt };
-    batch.event({ kind: "join-token-created", subject: { kind: "key", id: tokenId }, data }, 1);
+    batch.event({ kind: "join-token-created", subject: { kind: "key", id: tokenId }, data }, place);
     return {
       kind: "accept",
       batch,

@@ -32,12 +32,12 @@ export function heartbeat(
       if (incarnation.value === null) {
         batch.put(incarnation, { number: next.incarnationNumber, at: found.now });
         const data = { incarnation: call.incarnation, number: next.incarnationNumber };
-        batch.event({ kind: "host-incarnated", subject, data }, found.session.revision + 1);
+        batch.event({ kind: "host-incarnated", subject, data }, incarnation);
       }
       if (facts) {
         const place = found.at<HostFactsRecord>(factsKey);
         const revision = batch.put(place, { facts });
-        if (revision !== place.revision) batch.event({ kind: "host-facts-changed", subject, data: {} }, revision);
+        if (revision !== place.revision) batch.event({ kind: "host-facts-changed", subject, data: {} }, place);
       }
       if (guests.length > 0) {
         const reports: GuestReports["reports"] = {};

@@ -3,7 +3,7 @@ import type { DroverEvent } from "../../schemas/events.ts";
 import type { EventDraft } from "../domain/records.ts";
 import { isSame } from "../domain/same.ts";
 import type { Change, Item, Json, Key } from "../ports/table.ts";
-import { eventKey } from "./keys.ts";
+import { eventKey, itemName } from "./keys.ts";
 
 /** Of the shapes in domain/records.ts. A newer program that changes one raises it and reads the older. */
 export const schemaVersion = 1;
@@ -28,12 +28,14 @@ export function readItem<T>(item: Item): Stored<T> {
 
 /** What an operation is going to change, all or none. Each place is written once, under the revision it was read at. */
 export class Batch {
-  readonly #clusterId: string;
+  readonly #clusterId: string | null;
   readonly #by: string;
   readonly #at: number;
   readonly #changes = new Map<string, Change>();
+  #events = 0;
 
-  constructor(context: { clusterId: string; by: string; at: number }) {
+  /** `clusterId` is null for what belongs to the deployment. */
+  constructor(context: { clusterId: string | null; by: string; at: number }) {
     this.#clusterId = context.clusterId;
     this.#by = context.by;
     this.#at = context.at;
@@ -59,15 +61,25 @@ export class Batch {
     this.#set({ kind: "check", key: place.key, expected: place.value === null ? "absent" : place.revision });
   }
 
-  /** @param revision of the subject's record, as written with this event */
-  event(draft: EventDraft, revision: number): void {
-    const event: DroverEvent = { ...draft, cluster: this.#clusterId, revision, at: this.#at, by: this.#by };
-    const key = eventKey(this.#clusterId, draft.subject, revision, draft.kind);
+  /** @param cause the item whose change, put before, this event tells of. Each revision of an item is written once, so
+   *  no two events ever have one key. */
+  event(draft: EventDraft, cause: { key: Key }): void {
+    const change = this.#changes.get(JSON.stringify(cause.key));
+    if (change?.kind !== "put") throw new Error(`event ${draft.kind} without a change of ${itemName(cause.key)}`);
+    const revision = change.expected === "absent" ? 1 : change.expected + 1;
+    const item = itemName(cause.key);
+    const event: DroverEvent = { ...draft, cluster: this.#clusterId, item, revision, at: this.#at, by: this.#by };
+    const key = eventKey(this.#clusterId, draft.subject, { item, revision }, this.#events++);
     this.#set({ kind: "put", key, expected: "absent", schemaVersion, data: event as { [name: string]: Json } });
   }
 
-  events(drafts: readonly EventDraft[], revisions: { [subject: string]: number }): void {
-    for (const draft of drafts) this.event(draft, revisions[draft.subject.kind] ?? 1);
+  /** @param causes by the kind of subject that the events are about */
+  events(drafts: readonly EventDraft[], causes: { [subject: string]: { key: Key } }): void {
+    for (const draft of drafts) {
+      const cause = causes[draft.subject.kind];
+      if (!cause) throw new Error(`event ${draft.kind} without a cause`);
+      this.event(draft, cause);
+    }
   }
 
   get changes(): Change[] {

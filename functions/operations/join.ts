@@ -95,9 +95,9 @@ async function attemptJoin(
     batch.put(identity, { hostId: host, publicKey, joinedAt: at });
     batch.put(session, newSession);
     batch.put(slot, { assignmentsRevision: 1, migration: null });
-    batch.event({ kind: "host-joined", subject: { kind: "host", id: host }, data: { publicKey } }, factsRevision);
+    batch.event({ kind: "host-joined", subject: { kind: "host", id: host }, data: { publicKey } }, identity);
   } else if (factsRevision !== facts.revision) {
-    batch.event({ kind: "host-facts-changed", subject: { kind: "host", id: host }, data: {} }, factsRevision);
+    batch.event({ kind: "host-facts-changed", subject: { kind: "host", id: host }, data: {} }, facts);
   }
   return { kind: "commit", changes: batch.changes, result };
 }

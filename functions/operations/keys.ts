@@ -8,8 +8,11 @@ export const vmsPartition = (clusterId: string): string => `c/${clusterId}/vms`;
 export const migrationsPartition = (clusterId: string): string => `c/${clusterId}/migrations`;
 export const queuePartition = (clusterId: string): string => `c/${clusterId}/queue`;
 /** Every event, until it has a sequence number: this partition is the index of those that lack one. */
-export const pendingEventsPartition = (clusterId: string): string => `c/${clusterId}/events/pending`;
+export const pendingEventsPartition = (clusterId: string | null): string =>
+  clusterId === null ? "events/pending" : `c/${clusterId}/events/pending`;
 export const clustersPartition = "clusters";
+export const keysPartition = "keys";
+const joinPartition = "join";
 export const copyPrefix = "copy/";
 
 const ofHost =
@@ -38,19 +41,26 @@ export const keys = {
   progress: (clusterId: string, id: string): Key => ({ partition: `c/${clusterId}/progress`, sort: id }),
   gap: (clusterId: string, id: string): Key => ({ partition: `c/${clusterId}/gaps`, sort: id }),
   queued: (clusterId: string, id: string): Key => ({ partition: queuePartition(clusterId), sort: id }),
-  apiKey: (hash: string): Key => ({ partition: "keys", sort: hash }),
-  joinToken: (hash: string): Key => ({ partition: "join", sort: hash }),
+  apiKey: (hash: string): Key => ({ partition: keysPartition, sort: hash }),
+  joinToken: (hash: string): Key => ({ partition: joinPartition, sort: hash }),
   operation: (keyId: string, hash: string): Key => ({ partition: `idempotency/${keyId}`, sort: hash }),
 } as const;
 
+/** @param ordinal of this event among those of its commit */
 export function eventKey(
-  clusterId: string,
+  clusterId: string | null,
   subject: { kind: string; id: string },
-  revision: number,
-  kind: string,
+  cause: { item: string; revision: number },
+  ordinal: number,
 ): Key {
-  const order = String(revision).padStart(12, "0");
-  return { partition: pendingEventsPartition(clusterId), sort: `${subject.kind}/${subject.id}/${order}/${kind}` };
+  const order = `${String(cause.revision).padStart(12, "0")}/${String(ordinal).padStart(3, "0")}`;
+  return { partition: pendingEventsPartition(clusterId), sort: `${subject.kind}/${subject.id}/${cause.item}/${order}` };
+}
+
+/** The name of an item in events. What only its hash names goes without. */
+export function itemName({ partition, sort }: Key): string {
+  const table = partition.slice(partition.lastIndexOf("/") + 1);
+  return partition === keysPartition || partition === joinPartition ? table : `${table}/${sort}`;
 }
 
 export const sameKey = (one: Key, other: Key): boolean => one.partition === other.partition && one.sort === other.sort;

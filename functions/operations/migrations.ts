@@ -78,10 +78,10 @@ export function requestMigration(
         memoryMiB: vmPlace.value.spec.memoryMiB,
       };
       batch.put<QueueEntry>({ key: keys.queued(clusterId, id), revision: 0, value: null }, entry);
-      batch.event({ kind: "migration-queued", subject: { kind: "migration", id }, data: { vm: request.vm } }, 1);
+      batch.event({ kind: "migration-queued", subject: { kind: "migration", id }, data: { vm: request.vm } }, place);
     }
     const data = { vm: request.vm, source: owner.hostId, destination: request.destination };
-    batch.event({ kind: "migration-requested", subject: { kind: "migration", id }, data }, 1);
+    batch.event({ kind: "migration-requested", subject: { kind: "migration", id }, data }, place);
     batch.put(vmPlace, { ...vmPlace.value, migrationId: id });
     return {
       kind: "accept",

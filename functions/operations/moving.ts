@@ -26,20 +26,22 @@ export function motionOf(places: MotionPlaces): Motion {
 /** Puts what changed, and an event for every change. */
 export function putMotion(batch: Batch, places: MotionPlaces, after: Motion): void {
   const drafts = motionEvents(motionOf(places), after);
-  const migrationRevision = batch.put(places.migration, after.migration);
-  const vmRevision = batch.put(places.vm, after.vm);
-  const slotRevisions: { [hostId: string]: number } = {};
+  batch.put(places.migration, after.migration);
+  batch.put(places.vm, after.vm);
+  const slots: { [hostId: string]: Stored<Slot> } = {};
   for (const role of roles) {
     const place = places.slots[role];
     const slot = after.slots[role];
-    if (place && slot) slotRevisions[after.migration[role].hostId] = batch.put(place, slot);
+    if (!place || !slot) continue;
+    batch.put(place, slot);
+    slots[after.migration[role].hostId] = place;
   }
-  for (const draft of drafts) batch.event(draft, revisionOf(draft, migrationRevision, vmRevision, slotRevisions));
+  for (const draft of drafts) batch.event(draft, causeOf(draft, places, slots));
 }
 
-function revisionOf(draft: EventDraft, migration: number, vm: number, slots: { [hostId: string]: number }): number {
+function causeOf(draft: EventDraft, { migration, vm }: MotionPlaces, slots: { [hostId: string]: Stored<Slot> }) {
   if (draft.subject.kind === "vm") return vm;
-  return draft.subject.kind === "host" ? (slots[draft.subject.id] ?? 1) : migration;
+  return (draft.subject.kind === "host" ? slots[draft.subject.id] : null) ?? migration;
 }
 
 /** Everything about a migration, and its VM's; null when there is no such migration. */

@@ -96,8 +96,8 @@ export function reportCopy(ports: Ports, call: AgentCall, report: CopySeen): Age
         putMotion(batch, places, after);
         if (role === "source") putSummary(batch, found, clusterId, decision.migration.id, report);
       } else {
-        const vmRevision = batch.put<VmRecord>(vm, decision.vm);
-        batch.events(vmEvents(vm.value, decision.vm), { vm: vmRevision });
+        batch.put<VmRecord>(vm, decision.vm);
+        batch.events(vmEvents(vm.value, decision.vm), { vm });
         batch.put<Slot>(slot, decision.slot);
       }
       const isChanged = !batch.isEmpty;

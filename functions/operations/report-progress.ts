@@ -41,12 +41,12 @@ export function reportProgress(ports: Ports, call: AgentCall, report: Progressed
       };
       const isOver = migration.stage === "ended";
       if (!isOver) {
-        const revision = batch.put(place, after);
+        batch.put(place, after);
         const isFrozen = after.frozenSince !== null;
         if (after.phase !== before.phase || isFrozen !== (before.frozenSince !== null)) {
           const data = { phase: after.phase, frozen: isFrozen };
           const subject = { kind: "migration", id: migration.id } as const;
-          batch.event({ kind: "migration-phase-changed", subject, data }, revision);
+          batch.event({ kind: "migration-phase-changed", subject, data }, place);
         }
       }
       const isChanged = !batch.isEmpty;

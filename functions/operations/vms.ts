@@ -53,7 +53,7 @@ export function defineVm(
     }
     const vm = newVm(definition, operator.keyId, at, ports.settings.restoreEpoch);
     const revision = batch.put(place, vm);
-    batch.events(vmEvents(null, vm), { vm: revision });
+    batch.events(vmEvents(null, vm), { vm: place });
     return { kind: "accept", batch, answer: { status: 201, body: { ...shown(vm, revision, at) } } };
   });
 }
@@ -106,7 +106,7 @@ export function startVmOnHost(
     const revision = batch.put(place, vm);
     batch.put<CopyDuty>({ key: keys.copy(clusterId, host, copyId), revision: 0, value: null }, dutyOf(vm, copyId));
     if (slot.value) batch.put(slot, bumpSlot(slot.value));
-    batch.events(vmEvents(place.value, vm), { vm: revision });
+    batch.events(vmEvents(place.value, vm), { vm: place });
     const rings = [{ clusterId, hostId: host }];
     return { kind: "accept", batch, rings, answer: { status: 202, body: { ...shown(vm, revision, at) } } };
   });
@@ -147,7 +147,7 @@ function endVm(
     if (!places) {
       const vm = change(place.value);
       const revision = batch.put(place, vm);
-      batch.events(vmEvents(place.value, vm), { vm: revision });
+      batch.events(vmEvents(place.value, vm), { vm: place });
       const rings = await putStopDuty(batch, ports, clusterId, vm, null);
       return { kind: "accept", batch, rings, answer: await shownAs(ports, clusterId, vm, revision) };
     }

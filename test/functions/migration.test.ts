@@ -3,8 +3,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createApp } from "../../functions/http/app.ts";
 import { listUnsequencedEvents } from "../../functions/operations/events.ts";
+import { itemName } from "../../functions/operations/keys.ts";
 import { about, ok, playAll, Stage } from "./support/play.ts";
-import { cluster, makeCluster, runVm } from "./support/world.ts";
+import { cluster, dump, makeCluster, runVm } from "./support/world.ts";
 
 test("a running VM moves to the host that was named, and the record says how it went", async () => {
   const world = await makeCluster(["host-a", "host-b"]);
@@ -78,6 +79,18 @@ test("every state change of a migration leaves its event, indexed until it has a
   const ofVm = events.filter(({ event }) => event.subject.kind === "vm").map(({ event }) => event.kind);
   assert.ok(ofVm.includes("vm-owner-changed"));
   assert.ok(events.every(({ event }) => event.revision >= 1 && event.cluster === cluster));
+  // What an event names is the item, at the revision that its commit gave it; no item's revisions run backwards.
+  const written = new Map(dump(world.table).map((item) => [itemName(item), item.revision]));
+  const last = new Map<string, number>();
+  for (const { event } of events) {
+    if (event.subject.kind === "key") continue;
+    assert.ok(event.revision <= (written.get(event.item) ?? 0), `${event.kind}: ${event.item} ${event.revision}`);
+    const index = `${event.subject.id} ${event.item}`;
+    assert.ok(event.revision >= (last.get(index) ?? 0), `${event.kind} is out of order`);
+    last.set(index, event.revision);
+  }
+  const precopy = events.find(({ event }) => event.kind === "migration-phase-changed" && event.data["phase"]);
+  assert.equal(precopy?.event.item, `progress/${asked.body.id}`);
 });
 
 test("a user's cancel before the source has claimed ends the migration at once", async () => {
