@@ -2,10 +2,17 @@
 import { z } from "zod";
 import { ClusterId, HostId, Incarnation, MigrationId } from "./ids.ts";
 
+/** Text without control characters, so that what is stored is no larger than three bytes a character. */
+const text = (max: number) =>
+  z
+    .string()
+    .max(max)
+    .regex(/^[^\p{Cc}\p{Cs}]*$/u, "no control characters");
+
 export const NetworkInterface = z
   .object({
-    name: z.string().max(64),
-    address: z.string().max(64),
+    name: text(64),
+    address: text(64),
     prefixLength: z.int().min(0).max(128),
     linkSpeedMbps: z
       .int()
@@ -15,25 +22,22 @@ export const NetworkInterface = z
   })
   .meta({ id: "NetworkInterface" });
 
+/** All of it at its largest fits into one item of the table (300 KB). */
 export const HostFacts = z
   .object({
     cpu: z.object({
-      vendor: z.string().max(64),
-      model: z.string().max(128),
-      features: z.array(z.string().max(32)).max(512),
+      vendor: text(64),
+      model: text(128),
+      features: z.array(text(32)).max(512),
       count: z.int().min(1).max(4096),
     }),
     memoryMiB: z.int().min(1).meta({ description: "For guests and all else." }),
     networks: z.array(NetworkInterface).max(64),
-    migrationAddress: z.string().max(64),
-    volumes: z
-      .array(
-        z.object({ id: z.string().max(64), path: z.string().max(1024), shared: z.boolean(), freeMiB: z.int().min(0) }),
-      )
-      .max(64),
-    hypervisor: z.object({ kind: z.string().max(32), version: z.string().max(64) }),
-    agent: z.object({ version: z.string().max(32), protocol: z.int().min(1) }),
-    platform: z.object({ name: z.string().max(64), version: z.string().max(128), edition: z.string().max(128) }),
+    migrationAddress: text(64),
+    volumes: z.array(z.object({ id: text(64), path: text(512), shared: z.boolean(), freeMiB: z.int().min(0) })).max(64),
+    hypervisor: z.object({ kind: text(32), version: text(64) }),
+    agent: z.object({ version: text(32), protocol: z.int().min(1) }),
+    platform: z.object({ name: text(64), version: text(128), edition: text(128) }),
   })
   .meta({ id: "HostFacts" });
 export type HostFacts = z.infer<typeof HostFacts>;

@@ -6,6 +6,9 @@ import type { Env } from "./app.ts";
 
 export const bodyBytesLimit = 256 * 1024;
 
+/** Replacing what is no UTF-8 would make a body larger than it came. */
+const decoder = new TextDecoder("utf-8", { fatal: true });
+
 /** The body's text, cut off as soon as it is longer than it may be. */
 export async function readText(c: Context<Env>): Promise<string | Problem> {
   const tooLarge: Problem = { code: "body-too-large", detail: `The body may have ${bodyBytesLimit} bytes at most.` };
@@ -31,7 +34,11 @@ export async function readText(c: Context<Env>): Promise<string | Problem> {
     bytes.set(part, offset);
     offset += part.byteLength;
   }
-  return new TextDecoder().decode(bytes);
+  try {
+    return decoder.decode(bytes);
+  } catch {
+    return { code: "malformed-json", detail: "The body is not UTF-8; send JSON in UTF-8." };
+  }
 }
 
 /** An empty body counts as `{}`. */

@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ProblemDetails, problems } from "../../schemas/problems.ts";
-import { type Answer, type Cluster, cluster, dump, makeCluster, runVm, spec } from "./support/world.ts";
+import { facts } from "./support/fake-host.ts";
+import { type Answer, answerOf, type Cluster, cluster, dump, makeCluster, runVm, spec } from "./support/world.ts";
 
 async function refused(world: Cluster, code: keyof typeof problems, ask: () => Promise<Answer>): Promise<Answer> {
   const before = dump(world.table);
@@ -227,4 +228,32 @@ test("no secret is in a failure's log line", async () => {
   await world.request("POST", "/vms", "{", { authorization: "Bearer drover_wrong_0123456789" });
   assert.equal(world.failures.at(-1)?.problem, "key-unknown");
   assert.ok(!JSON.stringify(world.failures).includes("drover_"));
+});
+
+test("facts at their largest are stored; bytes that are no UTF-8 and control characters are refused", async () => {
+  const world = await two();
+  const host = world.host("host-a");
+  const wide = (length: number) => "\u20ac".repeat(length);
+  const own = facts("host-a");
+  const largest = {
+    ...own,
+    cpu: { ...own.cpu, features: Array.from({ length: 512 }, () => wide(32)) },
+    networks: Array.from({ length: 64 }, () => {
+      return { name: wide(64), address: wide(64), prefixLength: 64, linkSpeedMbps: Number.MAX_SAFE_INTEGER };
+    }),
+    volumes: Array.from({ length: 64 }, () => {
+      return { id: wide(64), path: wide(512), shared: true, freeMiB: Number.MAX_SAFE_INTEGER };
+    }),
+  };
+  assert.equal((await host.heartbeat({ facts: largest })).status, 200);
+  for (const text of ["\u0001", "\ud800"]) {
+    const hostile = { facts: { ...own, migrationAddress: text.repeat(64) } };
+    await refused(world, "invalid-request", () => host.heartbeat(hostile));
+  }
+  const bytes = new TextEncoder().encode('{"token":"xxxxxxxxxxxxxxxxxxxxxxxx"}').fill(0xff, 12, 20);
+  await refused(world, "malformed-json", async () =>
+    answerOf(
+      await world.raw("/v1/join", { method: "POST", headers: { "content-type": "application/json" }, body: bytes }),
+    ),
+  );
 });
