@@ -26,6 +26,8 @@ const firstHeartbeatMs = 1000;
 const doorbellMs = 20_000;
 /** A sweep that left something undone is repeated after this. */
 const sweepAgainMs = 1000;
+/** After a migration: the other host's last report has come by then, or the next time will do. */
+const forgetAfterMs = 2000;
 /** How long the agent's start waits for one copy. */
 const recoverWithinMs = 5000;
 /** How often a postponed heartbeat looks whether the switchover is over, and how long it is postponed at most. */
@@ -249,6 +251,7 @@ export class Agent {
       if (role.hasLeft()) this.#duties.forget(role.copyId);
       // What waited behind the migration (a stop, say) is claimed now.
       this.#claim();
+      this.#context.clock.after(forgetAfterMs, () => void this.#forgetWhatIsOver());
     });
     return role;
   }
@@ -259,6 +262,23 @@ export class Agent {
     const sinceMs = clock.monotonicMs();
     while (this.#isCritical() && clock.monotonicMs() - sinceMs < postponeAtMostMs && !this.#ended.signal.aborted) {
       await clock.sleep(postponeMs, this.#ended.signal);
+    }
+  }
+
+  /** Journals and gates of migrations that both hosts are done with; until then they may be asked for. */
+  async #forgetWhatIsOver(): Promise<void> {
+    const { journal, copies, controlPlane, log } = this.#context;
+    for (const { migrationId } of journal.migrations().filter((entry) => entry.over)) {
+      if (this.#ended.signal.aborted || this.#isCritical()) return;
+      const answer = await controlPlane.readRecord(migrationId);
+      const isForgotten = answer.kind === "refused" && answer.problem.code === "migration-unknown";
+      if (!isForgotten && !(answer.kind === "answered" && answer.record.record.isOver)) continue;
+      try {
+        await copies.forgetGate(migrationId);
+        await journal.forget(migrationId);
+      } catch (error) {
+        log({ event: "forget-failed", migrationId, error: messageOf(error) });
+      }
     }
   }
 

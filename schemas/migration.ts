@@ -180,6 +180,10 @@ export const MigrationRecord = z
     owner: CopyRef.meta({ description: "The copy that the verdict names." }),
     confirmed: z.boolean(),
     cancelRequested: EndReason.nullable(),
+    isOver: z
+      .boolean()
+      .optional()
+      .meta({ description: "Both hosts have reported their copies: no journal of it is needed any more." }),
     issuedAt: Instant,
   })
   .meta({ id: "MigrationRecord" });

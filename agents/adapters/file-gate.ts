@@ -8,15 +8,19 @@ import {
   linkSync,
   mkdirSync,
   openSync,
+  readdirSync,
   readFileSync,
   rmSync,
-  unlinkSync,
+  statSync,
   writeSync,
 } from "node:fs";
 import { join } from "node:path";
 import { MigrationId } from "../../schemas/ids.ts";
 import type { Gate, GateDecision } from "../ports/gate.ts";
 import { temporarySuffix } from "./durable-file.ts";
+
+/** A decision takes milliseconds; what is older was left by one that was cut short. */
+const leftoverMs = 10 * 60_000;
 
 export class FileGate implements Gate {
   readonly #folder: string;
@@ -25,6 +29,7 @@ export class FileGate implements Gate {
   constructor(folder: string) {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
     this.#folder = folder;
+    sweep(folder);
   }
 
   async decide(migrationId: string, decision: GateDecision): Promise<GateDecision> {
@@ -40,7 +45,7 @@ export class FileGate implements Gate {
         if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
       }
     } finally {
-      unlinkSync(temporary);
+      rmSync(temporary, { force: true });
     }
     // Whoever lost reads the winner's word, which may not have been synced yet: so both sync before they answer.
     const stands = this.#standing(path);
@@ -72,6 +77,16 @@ export class FileGate implements Gate {
     if (content !== "past\n" && content !== "cancelled\n") throw new Error(`the gate file ${path} is damaged`);
     syncFolderNow(this.#folder);
     return content === "past\n" ? "past" : "cancelled";
+  }
+}
+
+/** Others may be deciding in this folder: only what nobody can still be writing is removed. */
+function sweep(folder: string): void {
+  for (const name of readdirSync(folder)) {
+    if (!name.endsWith(temporarySuffix)) continue;
+    const path = join(folder, name);
+    const modifiedAtMs = statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+    if (Date.now() - modifiedAtMs > leftoverMs) rmSync(path, { force: true });
   }
 }
 

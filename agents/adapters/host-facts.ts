@@ -1,6 +1,7 @@
 // What this host says of itself. Read from the system where the system tells, honest about what it does not tell.
 import { readFile, statfs } from "node:fs/promises";
 import { arch, cpus, networkInterfaces, platform, release, totalmem, version } from "node:os";
+import { setTimeout as delay } from "node:timers/promises";
 import { agentProtocol } from "../../schemas/agent.ts";
 import type { HostFacts } from "../../schemas/host.ts";
 import type { Hypervisor } from "../ports/hypervisor.ts";
@@ -13,13 +14,19 @@ export type HostFactsOptions = {
   volumes: { id: string; path: string; shared: boolean }[];
   /** What guests may take; all of the host's memory when null. */
   guestMemoryMiB: number | null;
+  /** How the free space of a folder is found; the system's own answer if not given. */
+  readFreeMiB?: (path: string) => Promise<number>;
 };
 
+/** A volume whose server is gone may never answer. */
+const volumeWithinMs = 2000;
+
+/** Never fails and never waits for a volume that is gone: a heartbeat hangs on it. */
 export async function readHostFacts(options: HostFactsOptions): Promise<HostFacts> {
   const [cpu, networks, volumes, platformFacts, hypervisor] = await Promise.all([
     readCpu(),
     readNetworks(),
-    Promise.all(options.volumes.map(readVolume)),
+    Promise.all(options.volumes.map((volume) => readVolume(volume, options.readFreeMiB ?? freeMiBOf))),
     readPlatform(),
     options.hypervisor.version(),
   ]);
@@ -69,9 +76,31 @@ async function readLinkSpeed(name: string): Promise<number | null> {
   return Number.isInteger(speed) && speed > 0 ? speed : null;
 }
 
-async function readVolume(volume: HostFactsOptions["volumes"][number]): Promise<HostFacts["volumes"][number]> {
-  const { bavail, bsize } = await statfs(volume.path);
-  return { ...volume, freeMiB: Math.floor((bavail * bsize) / 2 ** 20) };
+/** What each volume last told, and the look that is still under way: a hung one is not joined by others. */
+const volumesSeen = new Map<string, { freeMiB: number; looking: Promise<void> | null }>();
+
+/** A volume that cannot be reached has nothing free; one that does not answer in time, what it had. */
+async function readVolume(
+  volume: HostFactsOptions["volumes"][number],
+  readFree: NonNullable<HostFactsOptions["readFreeMiB"]>,
+): Promise<HostFacts["volumes"][number]> {
+  const seen = volumesSeen.get(volume.path) ?? { freeMiB: 0, looking: null };
+  volumesSeen.set(volume.path, seen);
+  seen.looking ??= readFree(volume.path)
+    .catch(() => 0)
+    .then((freeMiB) => {
+      seen.freeMiB = freeMiB;
+      seen.looking = null;
+    });
+  const deadline = new AbortController();
+  await Promise.race([seen.looking, delay(volumeWithinMs, undefined, { signal: deadline.signal }).catch(() => {})]);
+  deadline.abort();
+  return { ...volume, freeMiB: seen.freeMiB };
+}
+
+async function freeMiBOf(path: string): Promise<number> {
+  const { bavail, bsize } = await statfs(path);
+  return Math.floor((bavail * bsize) / 2 ** 20);
 }
 
 async function readPlatform(): Promise<HostFacts["platform"]> {

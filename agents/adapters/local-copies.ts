@@ -80,6 +80,10 @@ export class LocalCopyHost {
     await entry.supervisor;
   }
 
+  forgetGate(migrationId: string): Promise<void> {
+    return this.#ports.gate.forget(migrationId);
+  }
+
   copyIds(): string[] {
     return [...this.#entries.keys()];
   }
@@ -168,6 +172,10 @@ export class LocalCopies implements Copies {
     const copies = this.#host.copyIds().map((copyId) => this.#copy(copyId));
     await Promise.all(copies.map((copy) => copy.status().catch(() => {})));
     return copies;
+  }
+
+  forgetGate(migrationId: string): Promise<void> {
+    return this.#host.forgetGate(migrationId);
   }
 
   keepSpare(): void {}

@@ -14,6 +14,10 @@ export class MemoryGate implements Gate {
     return decision;
   }
 
+  async forget(migrationId: string): Promise<void> {
+    this.#decisions.delete(migrationId);
+  }
+
   async read(migrationId: string): Promise<GateDecision | null> {
     return this.#decisions.get(migrationId) ?? null;
   }

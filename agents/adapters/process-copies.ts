@@ -12,6 +12,7 @@ import type { Copies, Copy, CopyRequest } from "../ports/copies.ts";
 import { aliveName, memoName, removedPrefix, socketName } from "../supervisor/protocol.ts";
 import { syncFolder } from "./durable-file.ts";
 import { holdExclusively } from "./exclusive-file.ts";
+import { FileGate } from "./file-gate.ts";
 import { ProcessCopy, type SupervisorFinder } from "./process-copy.ts";
 import { SupervisorProcesses } from "./supervisor-processes.ts";
 import { connectInFolder } from "./unix-socket.ts";
@@ -76,6 +77,10 @@ class ProcessCopies implements Copies {
     // One that cannot be reached is not left out: who asks would take it for gone.
     const greetings = await Promise.all(copies.map((copy) => copy.greeted()));
     return copies.filter((_, index) => greetings[index] !== null);
+  }
+
+  forgetGate(migrationId: string): Promise<void> {
+    return new FileGate(gatesFolder(this.#options.data)).forget(migrationId);
   }
 
   keepSpare(): void {

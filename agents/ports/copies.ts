@@ -12,6 +12,8 @@ export interface Copies {
   /** Every copy that this host has a supervisor or a folder for, also from an earlier life of the agent. A supervisor
    *  that died is started again first and retakes the lock file of a guest that executes. */
   list(): Promise<Copy[]>;
+  /** Forgets what the gate of a migration said, once nothing of it is left on this host. */
+  forgetGate(migrationId: string): Promise<void>;
   /** Keeps one supervisor with a warm hypervisor ahead. */
   keepSpare(): void;
   close(): Promise<void>;

@@ -8,4 +8,6 @@ export interface Gate {
   /** Decides if nobody has, and answers what stands: the caller's word or the earlier one. Durable when it answers. */
   decide(migrationId: string, decision: GateDecision): Promise<GateDecision>;
   read(migrationId: string): Promise<GateDecision | null>;
+  /** Forgets a decision, once nothing of the migration is left on this host. */
+  forget(migrationId: string): Promise<void>;
 }

@@ -67,6 +67,7 @@ export function recordOf(clusterId: string, migration: MigrationState): RecordDa
     owner: ownerBy(verdict, migration),
     confirmed: isConfirmed(migration),
     cancelRequested: migration.cancelRequested,
+    isOver: migration.stage === "ended",
   };
 }
 

@@ -445,3 +445,11 @@ test("a cancel while the destination builds its copy leaves no copy behind", asy
     assert.deepEqual(cluster.executing("vm-1"), ["host-a"]);
   });
 });
+
+test("what is over on both hosts leaves no journal and no gate behind", () =>
+  withCluster({ hosts: 2 }, async (cluster) => {
+    await cluster.runVm("vm-1", "host-a");
+    await cluster.migrate("vm-1", "host-b");
+    await cluster.migrate("vm-1", "host-a");
+    await cluster.until(() => cluster.hosts.every((host) => host.disk.entries.size === 0));
+  }));
