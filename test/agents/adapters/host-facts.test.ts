@@ -27,15 +27,43 @@ test("a host tells its facts within the schema's bounds", async () => {
   }
 });
 
-test("a volume that is not there is told by an error that names it", async () => {
-  const options = {
-    hypervisor: { version: async () => ({ kind: "simulated", version: "1" }) },
-    agentVersion: "0.1.0",
-    migrationAddress: "127.0.0.11",
-    volumes: [{ id: "shared", path: "/not/mounted", shared: true }],
-    guestMemoryMiB: null,
+const bare = {
+  hypervisor: { version: async () => ({ kind: "simulated", version: "1" }) },
+  agentVersion: "0.1.0",
+  migrationAddress: "127.0.0.11",
+  guestMemoryMiB: null,
+};
+
+test("a volume that cannot be reached has nothing free, and the other facts are told", async () => {
+  const folder = await temporaryFolder();
+  try {
+    const volumes = [
+      { id: "shared", path: join(folder.path, "not-mounted"), shared: true },
+      { id: "own", path: folder.path, shared: false },
+    ];
+    const facts = await readHostFacts({ ...bare, volumes });
+    assert.equal(facts.volumes[0]?.freeMiB, 0);
+    assert.ok((facts.volumes[1]?.freeMiB ?? 0) > 0);
+    assert.deepEqual(HostFacts.parse(facts), facts);
+  } finally {
+    await folder.remove();
+  }
+});
+
+test("a volume that does not answer holds nothing up: what it last had is told, and it is asked once only", async () => {
+  const volumes = [{ id: "shared", path: "/hung", shared: true }];
+  const first = await readHostFacts({ ...bare, volumes, readFreeMiB: async () => 77 });
+  assert.equal(first.volumes[0]?.freeMiB, 77);
+  let asked = 0;
+  const readFreeMiB = (): Promise<number> => {
+    asked++;
+    return new Promise(() => {});
   };
-  await assert.rejects(readHostFacts(options), /\/not\/mounted/);
+  for (let time = 0; time < 2; time++) {
+    const facts = await readHostFacts({ ...bare, volumes, readFreeMiB });
+    assert.equal(facts.volumes[0]?.freeMiB, 77);
+  }
+  assert.equal(asked, 1);
 });
 
 test("an incarnation stays for as long as its folder, is another one after that, and a damaged one is refused", async () => {
