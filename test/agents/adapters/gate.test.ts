@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { readdir, writeFile } from "node:fs/promises";
+import { readdir, utimes, writeFile } from "node:fs/promises";
 import { text } from "node:stream/consumers";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -52,6 +52,22 @@ test("a damaged gate file is refused by name, never guessed", async () => {
     await writeFile(`${folder.path}/${ulid("mig", 1)}`, "pa");
     await assert.rejects(new FileGate(folder.path).read(ulid("mig", 1)), /gate file .* is damaged/);
     await assert.rejects(new FileGate(folder.path).decide(ulid("mig", 1), "past"), /is damaged/);
+  } finally {
+    await folder.remove();
+  }
+});
+
+test("what a decision that was cut short left is swept away; decisions, and one that is just being made, stay", async () => {
+  const folder = await temporaryFolder();
+  try {
+    const migrationId = ulid("mig", 1);
+    await new FileGate(folder.path).decide(migrationId, "past");
+    const names = { left: `${ulid("mig", 2)}.aa.writing`, fresh: `${ulid("mig", 3)}.bb.writing` };
+    for (const name of Object.values(names)) await writeFile(`${folder.path}/${name}`, "past\n");
+    for (const name of [names.left, migrationId]) await utimes(`${folder.path}/${name}`, 1, 1);
+    const gate = new FileGate(folder.path);
+    assert.deepEqual((await readdir(folder.path)).toSorted(), [migrationId, names.fresh].toSorted());
+    assert.equal(await gate.read(migrationId), "past");
   } finally {
     await folder.remove();
   }
