@@ -35,6 +35,8 @@ export type SupervisorPorts = {
 };
 
 const retryMs = 1000;
+/** How long the end of a guest waits for the operation before it. */
+const patienceMs = 1500;
 
 export class Supervisor {
   #memo: CopyMemo;
@@ -227,22 +229,31 @@ export class Supervisor {
     });
   }
 
-  /** Ends the guest, frees the lock file, and lets the copy's folder be removed. */
-  destroy(): Promise<void> {
-    return this.#serial.run(async () => {
-      this.#watch.end();
-      this.#stopRetry?.();
-      this.#dismissed = true;
-      try {
-        await this.#machine?.destroy();
-      } catch (error) {
-        this.#dismissed = false;
-        throw error;
-      }
-      this.#machine = null;
-      await this.#lock.release();
-      this.onDestroyed();
-    });
+  /** Ends the guest, frees the lock file, and lets the copy's folder be removed. An operation that hangs on the guest's
+   *  process is ended with it. */
+  async destroy(): Promise<void> {
+    const machine = this.#machine;
+    const stopTimer = this.#ports.clock.after(patienceMs, () => void machine?.destroy().catch(() => {}));
+    try {
+      await this.#serial.run(() => this.#destroy());
+    } finally {
+      stopTimer();
+    }
+  }
+
+  async #destroy(): Promise<void> {
+    this.#watch.end();
+    this.#stopRetry?.();
+    this.#dismissed = true;
+    try {
+      await this.#machine?.destroy();
+    } catch (error) {
+      this.#dismissed = false;
+      throw error;
+    }
+    this.#machine = null;
+    await this.#lock.release();
+    this.onDestroyed();
   }
 
   /** Makes true what should be by now: the lock file held, a cancelled gate left behind, an open gate watched. */

@@ -18,10 +18,11 @@ import { type Answer, type Call, keyText, LastWords, lastWordsName, readLines, t
 import { isAlive } from "./process-identity.ts";
 
 type Ended = Extract<MachineEvent, { kind: "ended" }>;
-type Waiting = { resolve: (result: unknown) => void; reject: (error: Error) => void };
+type Waiting = { resolve: (result: unknown) => void; reject: (error: Error) => void; timer: NodeJS.Timeout };
 /** A call without its number; distributes over the union. */
 type Request = Call extends infer C ? (C extends { id: number } ? Omit<C, "id"> : never) : never;
 
+const answerWithinMs = 10_000;
 const goneWithinMs = 5000;
 const lookEveryMs = 5;
 /** Between tries to reach a process that lives and closed its socket. */
@@ -159,7 +160,11 @@ export class MachineClient implements Machine {
     if (socket === null || !socket.writable) return Promise.reject(new Error("the guest's process is not connected"));
     const id = ++this.#lastId;
     return new Promise((resolve, reject) => {
-      this.#waiting.set(id, { resolve, reject });
+      const timer = setTimeout(() => {
+        this.#waiting.delete(id);
+        reject(new Error(`the guest's process did not answer ${call.method}; it may or may not have happened`));
+      }, answerWithinMs);
+      this.#waiting.set(id, { resolve, reject, timer });
       socket.write(`${JSON.stringify({ id, ...call })}\n`);
     });
   }
@@ -192,6 +197,7 @@ export class MachineClient implements Machine {
     }
     const waiting = this.#waiting.get(said.id);
     this.#waiting.delete(said.id);
+    clearTimeout(waiting?.timer);
     if ("error" in said) waiting?.reject(new Error(said.error));
     else waiting?.resolve(said.result);
   }
@@ -207,7 +213,10 @@ export class MachineClient implements Machine {
 
   async #lost(): Promise<void> {
     this.#socket = null;
-    for (const waiting of this.#waiting.values()) waiting.reject(new Error("the guest's process closed its socket"));
+    for (const { reject, timer } of this.#waiting.values()) {
+      clearTimeout(timer);
+      reject(new Error("the guest's process closed its socket"));
+    }
     this.#waiting.clear();
     if (this.#detached || this.#destroyed || this.#ended !== null) return;
     await this.#findAgain();

@@ -273,6 +273,30 @@ test("a copy whose supervisor died before the guest was built is launched anew",
   }
 });
 
+test("a copy is destroyed while another call hangs on its guest's process", async () => {
+  const bench = await makeBench();
+  try {
+    const [host] = bench.hosts;
+    const copy = await (await host.openAgent()).launch(request);
+    await copy.run(5);
+    const guestPid = await host.guestPid(copyId);
+    process.kill(guestPid, "SIGSTOP");
+    let hasAnswered = false;
+    const hanging = copy.cancelStream().then(
+      () => {},
+      () => {
+        hasAnswered = true;
+      },
+    );
+    await copy.destroy();
+    await hanging;
+    assert.ok(hasAnswered, "what hung was refused");
+    assert.equal(isAlive(guestPid), false);
+  } finally {
+    await bench.close();
+  }
+});
+
 test("a copy whose supervisor cannot be started is never left out of the list: the fault is told with its folder", async () => {
   const bench = await makeBench();
   try {

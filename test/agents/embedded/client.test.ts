@@ -91,3 +91,13 @@ test("a client that leaves a great deal unread is not cut off, and has every ans
   assert.equal(isCut, false);
   client.removeAllListeners("close").destroy();
 });
+
+test("a process that answers nothing is told by an error in time, and destroying ends it all the same", async () => {
+  const machine = await launch();
+  process.kill(machine.reference.pid, "SIGSTOP");
+  await assert.rejects(machine.stop(), /did not answer stop; it may or may not have happened/);
+  const hanging = assert.rejects(machine.run());
+  await machine.destroy();
+  await hanging;
+  assert.equal(await machine.state(), "ended");
+});
