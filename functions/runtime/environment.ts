@@ -26,8 +26,11 @@ export function readConfiguration(environment: Environment): Configuration {
   const table = readTable(environment);
   const doorbell = readDoorbell(environment);
   const needsAws = table.kind === "dynamodb" || doorbell.kind === "sqs";
-  if (needsAws) {
-    for (const name of ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"]) need(environment, name, "an AWS credential");
+  const isLocal = (part: object) => "endpoint" in part && part.endpoint !== null;
+  // At AWS itself the SDK finds credentials in many ways: a role, a profile, single sign-on. A local server has none of them.
+  if (isLocal(table) || isLocal(doorbell)) {
+    const what = "what the server at the local endpoint takes, such as local";
+    for (const name of ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"]) need(environment, name, what);
   }
   return {
     listen: readListen(environment),

@@ -66,7 +66,14 @@ async function openPorts(configuration: Configuration): Promise<Ports> {
   const ports = await systemPorts({ table, doorbell, signingKey, settings }).catch(() => {
     throw new BadEnvironment("DROVER_SIGNING_KEY_FILE must hold one Ed25519 private key: PKCS #8 in base64url.");
   });
-  if (!(await nameTable(ports))) {
+  const isNamed = await nameTable(ports).catch((error: unknown) => {
+    if (configuration.table.kind !== "dynamodb") throw error;
+    const { name } = configuration.table;
+    throw new BadEnvironment(
+      `DROVER_TABLE names DynamoDB's table "${name}", which cannot be read (${textOf(error)}): see the table, the region, the AWS credentials and what they permit.`,
+    );
+  });
+  if (!isNamed) {
     throw new BadEnvironment(
       `DROVER_TABLE_ID or DROVER_RESTORE_EPOCH is not what this table was first served under: it is another table, or went back. Name the right ones; nothing was changed.`,
     );

@@ -84,13 +84,21 @@ for (const [name, value] of [
   });
 }
 
-test("AWS adapters without region or credentials are refused by name", async () => {
-  const aws = { AWS_REGION: "eu-west-1", AWS_ACCESS_KEY_ID: "a", AWS_SECRET_ACCESS_KEY: "b" };
-  for (const missing of Object.keys(aws)) {
-    const { code, stderr } = await run({ DROVER_TABLE: "dynamodb:drover", ...aws, [missing]: undefined });
+test("AWS adapters without a region, and local ones without credentials, are refused by name", async () => {
+  const local = { AWS_REGION: "eu-west-1", AWS_ACCESS_KEY_ID: "a", AWS_SECRET_ACCESS_KEY: "b" };
+  const table = { DROVER_TABLE: "dynamodb:drover", DROVER_DYNAMODB_ENDPOINT: "http://127.0.0.1:9" };
+  for (const missing of Object.keys(local)) {
+    const { code, stderr } = await run({ ...table, ...local, [missing]: undefined });
     assert.equal(code, 2);
     assert.ok(stderr.startsWith(missing), stderr);
   }
+});
+
+test("at AWS itself the credentials are the SDK's to find; what it fails on is told", async () => {
+  const nowhere = { AWS_EC2_METADATA_DISABLED: "true", AWS_CONFIG_FILE: "none", AWS_SHARED_CREDENTIALS_FILE: "none" };
+  const { code, stderr } = await run({ DROVER_TABLE: "dynamodb:drover", AWS_REGION: "eu-west-1", ...nowhere });
+  assert.equal(code, 2, stderr);
+  assert.match(stderr, /^DROVER_TABLE names .*"drover".*Could not load credentials/);
 });
 
 test("it serves, keeps what it was told over kill -9, and ends with 0 on SIGTERM while hosts wait", async () => {
