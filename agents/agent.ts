@@ -96,6 +96,7 @@ export class Agent {
     const answer = await this.#context.controlPlane.heartbeat({
       ...(isNews ? { facts } : {}),
       guests: this.#duties.guestReports(),
+      alarms: this.#duties.alarms(),
     });
     if (answer.kind === "unknown") {
       this.#context.log({ event: "heartbeat-unanswered", detail: answer.detail });

@@ -1,6 +1,6 @@
 // What this host owes the guests it owns, outside of migrations: each copy is brought to its wanted run state and
 // what was seen is reported. Driven by levels, not by messages: a sweep looks at all of it and may run at any time.
-import type { AgentReport, CopyDuty } from "../schemas/agent.ts";
+import type { AgentReport, CopyAlarm, CopyDuty } from "../schemas/agent.ts";
 import type { GuestReport } from "../schemas/vm.ts";
 import type { Copy, CopyEvent, CopyStatus } from "./ports/copies.ts";
 import { Lane, messageOf, type RoleContext, tell } from "./roles/context.ts";
@@ -16,6 +16,7 @@ export class Duties {
   readonly #told = new Map<string, string>();
   /** Copies that were reported gone: a copy begins once, and never again. */
   readonly #done = new Set<string>();
+  readonly #alarms = new Map<string, CopyAlarm>();
   readonly #isInRole: (copyId: string) => boolean;
   readonly #wantSweep: () => void;
   readonly #isFirstLife: boolean;
@@ -44,10 +45,16 @@ export class Duties {
     this.#copies.delete(copyId);
     this.#guests.delete(copyId);
     this.#told.delete(copyId);
+    this.#alarms.delete(copyId);
   }
 
   find(copyId: string): Copy | null {
     return this.#copies.get(copyId) ?? null;
+  }
+
+  /** What stands wrong with copies of this host. */
+  alarms(): CopyAlarm[] {
+    return [...this.#alarms.values()];
   }
 
   guestReports(): { vm: string; copyId: string; report: GuestReport }[] {
@@ -100,8 +107,8 @@ export class Duties {
 
   async #bringToRun(duty: CopyDuty, found: Copy | null, status: CopyStatus | null): Promise<boolean> {
     if (found && status?.machine === "running") {
-      if (status.lock === "free")
-        this.#context.log({ event: "lock-file-not-held", vmId: duty.vmId, copyId: duty.copyId });
+      if (status.lock === "free") this.#alarm(found, "lock-file-not-held", "its supervisor could not take it");
+      else this.#alarms.delete(duty.copyId);
       return this.#tell(duty, { state: "running" });
     }
     const { vmId, copyId, spec, fencingToken } = duty;
@@ -114,8 +121,11 @@ export class Duties {
       found ?? (await this.#context.copies.launch({ vmId, copyId, spec, arriving: false, migrationId: null }));
     this.watch(copy);
     const permit = await copy.run(fencingToken);
-    if (permit.kind === "granted") return this.#tell(duty, { state: "running" });
-    this.#context.log({ event: "run-refused", vmId, copyId, by: permit.by, detail: permit.detail });
+    if (permit.kind === "granted") {
+      this.#alarms.delete(copyId);
+      return this.#tell(duty, { state: "running" });
+    }
+    this.#alarm(copy, "run-refused", `${permit.by}: ${permit.detail}`);
     await this.#tell(duty, { state: "held", detail: `${permit.by}: ${permit.detail}`.slice(0, 1000) });
     return false;
   }
@@ -177,6 +187,11 @@ export class Duties {
     return true;
   }
 
+  #alarm({ vmId, copyId }: Copy, code: CopyAlarm["code"], detail: string): void {
+    this.#context.log({ event: code, vmId, copyId, detail });
+    this.#alarms.set(copyId, { vm: vmId, copyId, code, detail: detail.slice(0, 1000) });
+  }
+
   #onEvent(copy: Copy, event: CopyEvent): void {
     switch (event.kind) {
       case "guest-reported":
@@ -190,7 +205,12 @@ export class Duties {
             guestGapMs: event.guestGapMs,
           });
         return;
+      case "lock-alarm":
+        if (event.standing) this.#alarm(copy, "lock-file-not-held", event.detail);
+        else this.#alarms.delete(copy.copyId);
+        return;
       case "ended":
+        this.#alarms.delete(copy.copyId);
         this.#guests.delete(copy.copyId);
         this.#wantSweep();
         return;

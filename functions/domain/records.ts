@@ -1,5 +1,5 @@
 // What the table holds, as plain values. How they are keyed is in operations/keys.ts; here is what they mean.
-import type { Assignment, CopyDuty, CopyState } from "../../schemas/agent.ts";
+import type { Assignment, CopyAlarm, CopyDuty, CopyState } from "../../schemas/agent.ts";
 import type { EventKind } from "../../schemas/events.ts";
 import type { HostFacts } from "../../schemas/host.ts";
 import type { CopyRef } from "../../schemas/ids.ts";
@@ -51,7 +51,11 @@ export type SlotMigration = {
 export type { CopyDuty };
 
 /** What a host's guests last said of themselves, by copy. */
-export type GuestReports = { reports: { [copyId: string]: { vmId: string; report: GuestReport; at: number } } };
+export type GuestReports = {
+  reports: { [copyId: string]: { vmId: string; report: GuestReport; at: number } };
+  /** What stands wrong with copies of the host, by its last heartbeat. */
+  alarms: { [copyId: string]: { code: CopyAlarm["code"]; detail: string; since: number } };
+};
 
 export type VmRecord = {
   vmId: string;
@@ -129,7 +133,8 @@ export type QueueEntry = {
   memoryMiB: number;
 };
 
-export type ApiKeyRecord = { keyId: string; scopes: Scope[]; createdAt: number };
+/** `name` and `createdBy` are there where an operator made it. */
+export type ApiKeyRecord = { keyId: string; scopes: Scope[]; createdAt: number; name?: string; createdBy?: string };
 export type Scope = "read" | "migrate" | "administer";
 export type JoinTokenRecord = { clusterId: string; hostId: string; expiresAt: number; usedBy: string | null };
 

@@ -14,13 +14,13 @@ export function heartbeat(
   request: HeartbeatRequest | Problem,
 ): Promise<AgentOutcome<HeartbeatAnswer>> {
   const invalid = "code" in request ? request : null;
-  const { facts, guests } = "code" in request ? { facts: undefined, guests: [] } : request;
+  const { facts, guests, alarms = [] } = "code" in request ? { facts: undefined, guests: [] } : request;
   const factsKey = keys.facts(call.clusterId, call.hostId);
   const guestsKey = keys.guests(call.clusterId, call.hostId);
   return answerAgent<HeartbeatAnswer>(ports, call, {
     manner: "heartbeat",
     invalid,
-    read: { keys: [...(facts ? [factsKey] : []), ...(guests.length > 0 ? [guestsKey] : [])] },
+    read: { keys: [...(facts ? [factsKey] : []), guestsKey] },
     decide(found, session) {
       const batch = batchOf(found);
       const subject = { kind: "host", id: call.hostId } as const;
@@ -39,10 +39,16 @@ export function heartbeat(
         const revision = batch.put(place, { facts });
         if (revision !== place.revision) batch.event({ kind: "host-facts-changed", subject, data: {} }, place);
       }
-      if (guests.length > 0) {
-        const reports: GuestReports["reports"] = {};
-        for (const { vm, copyId, report } of guests) reports[copyId] = { vmId: vm, report, at: found.now };
-        batch.put<GuestReports>(found.at(guestsKey), { reports });
+      const told = found.at<GuestReports>(guestsKey);
+      const stood = told.value?.alarms ?? {};
+      if (guests.length > 0 || alarms.length > 0 || Object.keys(stood).length > 0) {
+        const seen: GuestReports = { reports: {}, alarms: {} };
+        for (const { vm, copyId, report } of guests) seen.reports[copyId] = { vmId: vm, report, at: found.now };
+        for (const { copyId, code, detail } of alarms) {
+          const since = stood[copyId]?.code === code ? stood[copyId].since : found.now;
+          seen.alarms[copyId] = { code, detail, since };
+        }
+        batch.put<GuestReports>(told, seen);
       }
       const wasAlive = isAlive(session, found.now);
       return {

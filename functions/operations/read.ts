@@ -146,9 +146,10 @@ export async function showVms(ports: Ports, clusterId: string, vms: readonly Sto
   const now = ports.clock.nowMs();
   return vms.map(({ value: vm, revision }) => {
     const { owner } = vm;
-    const reports = owner ? guests[[...hosts].indexOf(owner.hostId)]?.value?.reports : undefined;
-    const guest =
-      owner && vm.runState !== "stopped" && vm.runState !== "guest-lost" ? reports?.[owner.copyId] : undefined;
+    const told = owner ? guests[[...hosts].indexOf(owner.hostId)]?.value : undefined;
+    const isThere = vm.runState !== "stopped" && vm.runState !== "guest-lost";
+    const guest = owner && isThere ? told?.reports[owner.copyId] : undefined;
+    const alarm = owner && isThere ? (told?.alarms?.[owner.copyId] ?? null) : null;
     const index = vm.migrationId ? moving.indexOf(vm.migrationId) : -1;
     const migration = migrations[index]?.value ?? null;
     const motion: InMotion | null = migration && {
@@ -156,7 +157,7 @@ export async function showVms(ports: Ports, clusterId: string, vms: readonly Sto
       progress: progress[index]?.value ?? null,
       sessions: { source: sessionOf(migration.source.hostId), destination: sessionOf(migration.destination.hostId) },
     };
-    return viewVm(vm, revision, { guest: guest?.report ?? null, motion }, now);
+    return viewVm(vm, revision, { guest: guest?.report ?? null, alarm, motion }, now);
   });
 }
 

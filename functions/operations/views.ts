@@ -47,7 +47,12 @@ export type InMotion = {
 export function viewVm(
   vm: VmRecord,
   revision: number,
-  beside: { guest: GuestReport | null; motion: InMotion | null },
+  beside: {
+    guest: GuestReport | null;
+    /** What its owner's host says stands wrong with it. */
+    alarm: { code: string; detail: string; since: number } | null;
+    motion: InMotion | null;
+  },
   nowMs: number,
 ): Vm {
   const motion = beside.motion?.migration.id === vm.migrationId ? beside.motion : null;
@@ -63,7 +68,10 @@ export function viewVm(
     fencingToken: vm.fencingToken,
     migration: vm.migrationId,
     deleteRequested: vm.deleteRequested,
-    alarms: motion ? alarmsOf(motion, frozenSince, nowMs) : [],
+    alarms: [
+      ...(beside.alarm ? [{ ...beside.alarm, since: instantText(beside.alarm.since) }] : []),
+      ...(motion ? alarmsOf(motion, frozenSince, nowMs) : []),
+    ],
     guest: beside.guest,
     revision,
   };

@@ -453,3 +453,15 @@ test("what is over on both hosts leaves no journal and no gate behind", () =>
     await cluster.migrate("vm-1", "host-a");
     await cluster.until(() => cluster.hosts.every((host) => host.disk.entries.size === 0));
   }));
+
+test("a guest that executes without its lock file is an alarm in the API until it is held again", () =>
+  withCluster({ hosts: 1 }, async (cluster) => {
+    await cluster.runVm("vm-1", "host-a");
+    const copyId = (await cluster.vm("vm-1")).owner?.copyId ?? "";
+    cluster.locks.unreachable = true;
+    cluster.host("host-a").copyHost.supervisorDied(copyId);
+    await cluster.until(async () => (await cluster.vm("vm-1")).alarms[0]?.code === "lock-file-not-held");
+    assert.deepEqual(cluster.executing("vm-1"), ["host-a"], "it is never stopped for want of it");
+    cluster.locks.unreachable = false;
+    await cluster.until(async () => (await cluster.vm("vm-1")).alarms.length === 0);
+  }));
