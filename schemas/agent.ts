@@ -67,6 +67,16 @@ export const JoinAnswer = z
   .meta({ id: "JoinAnswer" });
 export type JoinAnswer = z.infer<typeof JoinAnswer>;
 
+/** Something wrong with a copy that only its host can see; it stands for as long as heartbeats say so.
+ *  lock-file-not-held: the guest executes without its lock file. run-refused: it may run and cannot. */
+export const CopyAlarm = z.object({
+  vm: VmId,
+  copyId: CopyId,
+  code: z.enum(["lock-file-not-held", "run-refused"]),
+  detail: z.string().max(1000),
+});
+export type CopyAlarm = z.infer<typeof CopyAlarm>;
+
 export const HeartbeatRequest = z
   .object({
     facts: HostFacts.optional().meta({
@@ -76,6 +86,7 @@ export const HeartbeatRequest = z
       .array(z.object({ vm: VmId, copyId: CopyId, report: GuestReport }))
       .max(256)
       .default([]),
+    alarms: z.array(CopyAlarm).max(256).optional().meta({ description: "All that stand now; left out: none." }),
   })
   .meta({ id: "HeartbeatRequest" });
 export type HeartbeatRequest = z.infer<typeof HeartbeatRequest>;
