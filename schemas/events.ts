@@ -26,6 +26,7 @@ export const EventKind = z.enum([
   "migration-confirmed",
   "migration-ended",
   "key-created",
+  "key-revoked",
   "join-token-created",
 ]);
 export type EventKind = z.infer<typeof EventKind>;

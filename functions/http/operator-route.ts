@@ -46,13 +46,14 @@ export function operatorWrite<B>(route: {
 
 export function operatorRead<Q = object>(route: {
   path: string;
+  scope?: Scope;
   query?: z.ZodType<Q>;
   run: (ports: Ports, params: Params, query: Q, signal: AbortSignal) => Promise<object | Problem>;
 }): Route {
   const schema = route.query ?? (z.strictObject({}) as unknown as z.ZodType<Q>);
   return (app, ports) => {
     app.get(route.path, async (c) => {
-      const key = await authoriseKey(ports, c.req.header("authorization"), "read");
+      const key = await authoriseKey(ports, c.req.header("authorization"), route.scope ?? "read");
       if (key.kind === "refuse") return problemResponse(c, key.problem);
       const params = checkParams(c.req.param());
       if (isProblem(params)) return problemResponse(c, params);

@@ -1,12 +1,14 @@
 // API keys of operators: the table has their SHA-256 and what they may do, never the key.
 
 import type { Problem } from "../../schemas/problems.ts";
-import { sha256Hex } from "../../schemas/signing.ts";
+import { sha256Hex, toBase64Url } from "../../schemas/signing.ts";
 import type { ApiKeyRecord, Scope } from "../domain/records.ts";
 import type { Ports } from "../ports/ports.ts";
-import { schemaVersion } from "./items.ts";
-import { keys } from "./keys.ts";
-import { readOne } from "./read.ts";
+import { type Place, schemaVersion } from "./items.ts";
+import { keys, keysPartition } from "./keys.ts";
+import { type Operator, type Outcome, operate } from "./operate.ts";
+import { readAll, readOne } from "./read.ts";
+import { instantText } from "./views.ts";
 
 export const allScopes: Scope[] = ["read", "migrate", "administer"];
 
@@ -21,6 +23,69 @@ export async function installKey(
   const data = { ...grant, createdAt: ports.clock.nowMs() };
   // A conflict is another instance that starts at the same time with the same key.
   await ports.table.commit([{ kind: "put", key: place.key, expected: "absent", schemaVersion, data }]);
+}
+
+const bootstrapId = "bootstrap";
+
+/** Makes the deployment's first key known; one that its file held before is known no more. */
+export async function installBootstrapKey(ports: Ports, apiKey: string): Promise<void> {
+  await installKey(ports, apiKey, { keyId: bootstrapId, scopes: allScopes });
+  const hash = await sha256Hex(apiKey);
+  const all = await readAll<ApiKeyRecord>(ports, keysPartition);
+  const former = all.filter(({ key, value }) => value.keyId === bootstrapId && key.sort !== hash);
+  for (const { key, revision } of former) await ports.table.commit([{ kind: "delete", key, expected: revision }]);
+}
+
+/** The secret is worked out from the operation with the signing key, so that a repeated request gets the same one
+ *  although the table never sees it. */
+export async function createKey(
+  ports: Ports,
+  operator: Operator,
+  request: { name: string; scopes: Scope[] },
+): Promise<Outcome> {
+  const operationId = operator.idempotencyKey ?? ports.newId();
+  const seed = ["drover-api-key-1", operator.keyId, operationId].join("\n");
+  const secret = `drover_${toBase64Url(await ports.signing.sign(new TextEncoder().encode(seed)))}`;
+  const hash = await sha256Hex(secret);
+  const keyId = `key_${ports.newId()}`;
+  const outcome = await operate(ports, operator, null, async (batch, at) => {
+    const place: Place<ApiKeyRecord> = await readOne(ports, keys.apiKey(hash));
+    const scopes = allScopes.filter((scope) => request.scopes.includes(scope));
+    const record: ApiKeyRecord = { keyId, name: request.name, scopes, createdAt: at, createdBy: operator.keyId };
+    batch.put(place, record);
+    const data = { name: request.name, scopes: scopes.join(" ") };
+    batch.event({ kind: "key-created", subject: { kind: "key", id: keyId }, data }, place);
+    return { kind: "accept", batch, answer: { status: 201, body: viewKey(record) } };
+  });
+  if (outcome.kind === "refuse") return outcome;
+  return { kind: "answer", answer: { ...outcome.answer, body: { key: secret, ...outcome.answer.body } } };
+}
+
+export async function listKeys(ports: Ports) {
+  return (await readAll<ApiKeyRecord>(ports, keysPartition)).map(({ value }) => viewKey(value));
+}
+
+/** From then on it opens nothing. The bootstrap key comes back with the next start, unless its file holds another. */
+export function revokeKey(ports: Ports, operator: Operator, keyId: string): Promise<Outcome> {
+  return operate(ports, operator, null, async (batch) => {
+    const place = (await readAll<ApiKeyRecord>(ports, keysPartition)).find(({ value }) => value.keyId === keyId);
+    if (!place) {
+      return { kind: "refuse", problem: { code: "api-key-unknown", detail: `There is no API key ${keyId}.` } };
+    }
+    batch.remove(place);
+    batch.event({ kind: "key-revoked", subject: { kind: "key", id: keyId }, data: {} }, place);
+    return { kind: "accept", batch, answer: { status: 200, body: viewKey(place.value) } };
+  });
+}
+
+function viewKey({ keyId, name, scopes, createdAt, createdBy }: ApiKeyRecord) {
+  return {
+    id: keyId,
+    name: name ?? keyId,
+    scopes,
+    createdAt: instantText(createdAt),
+    createdBy: createdBy ?? null,
+  };
 }
 
 export async function authoriseKey(

@@ -65,8 +65,9 @@ export class Batch {
    *  no two events ever have one key. */
   event(draft: EventDraft, cause: { key: Key }): void {
     const change = this.#changes.get(JSON.stringify(cause.key));
-    if (change?.kind !== "put") throw new Error(`event ${draft.kind} without a change of ${itemName(cause.key)}`);
-    const revision = change.expected === "absent" ? 1 : change.expected + 1;
+    if (!change || change.kind === "check")
+      throw new Error(`event ${draft.kind} without a change of ${itemName(cause.key)}`);
+    const revision = change.expected === "absent" ? 1 : change.expected + 1; // A removal counts as the next one.
     const item = itemName(cause.key);
     const event: DroverEvent = { ...draft, cluster: this.#clusterId, item, revision, at: this.#at, by: this.#by };
     const key = eventKey(this.#clusterId, draft.subject, { item, revision }, this.#events++);

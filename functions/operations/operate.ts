@@ -31,11 +31,12 @@ export type OperatorDecision =
 
 type OperationRecord = { fingerprint: string; answer: Answer; at: number };
 
-/** @param decide reads and decides; called again when others were quicker */
+/** @param clusterId null for what belongs to the deployment
+ *  @param decide reads and decides; called again when others were quicker */
 export async function operate(
   ports: Ports,
   operator: Operator,
-  clusterId: string,
+  clusterId: string | null,
   decide: (batch: Batch, at: number) => Promise<OperatorDecision>,
 ): Promise<Outcome> {
   const operationId = operator.idempotencyKey ?? `once ${ports.newId()}`;

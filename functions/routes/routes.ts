@@ -8,6 +8,7 @@ import { reportRoute } from "./agent-report.ts";
 import { cancelMigrationRoute } from "./cancel-migration.ts";
 import { createClusterRoute } from "./create-cluster.ts";
 import { createJoinTokenRoute } from "./create-join-token.ts";
+import { createKeyRoute } from "./create-key.ts";
 import { defineVmRoute } from "./define-vm.ts";
 import { deleteVmRoute } from "./delete-vm.ts";
 import { getClusterRoute } from "./get-cluster.ts";
@@ -17,9 +18,11 @@ import { getVmRoute } from "./get-vm.ts";
 import { health } from "./health.ts";
 import { joinRoute } from "./join.ts";
 import { listHostsRoute } from "./list-hosts.ts";
+import { listKeysRoute } from "./list-keys.ts";
 import { listMigrationsRoute } from "./list-migrations.ts";
 import { listVmsRoute } from "./list-vms.ts";
 import { requestMigrationRoute } from "./request-migration.ts";
+import { revokeKeyRoute } from "./revoke-key.ts";
 import { startVmRoute } from "./start-vm.ts";
 import { stopVmRoute } from "./stop-vm.ts";
 import { waitMigrationRoute } from "./wait-migration.ts";
@@ -33,6 +36,7 @@ export const routes: Route[] = [
   cancelMigrationRoute,
   createClusterRoute,
   createJoinTokenRoute,
+  createKeyRoute,
   defineVmRoute,
   deleteVmRoute,
   getClusterRoute,
@@ -42,9 +46,11 @@ export const routes: Route[] = [
   health,
   joinRoute,
   listHostsRoute,
+  listKeysRoute,
   listMigrationsRoute,
   listVmsRoute,
   requestMigrationRoute,
+  revokeKeyRoute,
   startVmRoute,
   stopVmRoute,
   waitMigrationRoute,

@@ -7,7 +7,7 @@ import { createMemoryTable } from "../adapters/memory-table.ts";
 import { openSqliteTable } from "../adapters/sqlite-table.ts";
 import { createApp } from "../http/app.ts";
 import { tidyAll } from "../operations/admit-next.ts";
-import { allScopes, installKey } from "../operations/api-keys.ts";
+import { installBootstrapKey } from "../operations/api-keys.ts";
 import { nameTable } from "../operations/name-table.ts";
 import type { Doorbell } from "../ports/doorbell.ts";
 import type { Ports } from "../ports/ports.ts";
@@ -78,7 +78,7 @@ async function openPorts(configuration: Configuration): Promise<Ports> {
       `DROVER_TABLE_ID or DROVER_RESTORE_EPOCH is not what this table was first served under: it is another table, or went back. Name the right ones; nothing was changed.`,
     );
   }
-  await installKey(ports, apiKey, { keyId: "bootstrap", scopes: allScopes });
+  await installBootstrapKey(ports, apiKey);
   return ports;
 }
 
