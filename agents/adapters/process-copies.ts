@@ -9,11 +9,13 @@ import { setTimeout as delay } from "node:timers/promises";
 import { CopyId } from "../../schemas/ids.ts";
 import type { VmSpec } from "../../schemas/vm.ts";
 import type { Copies, Copy, CopyRequest } from "../ports/copies.ts";
-import { aliveName, memoName, removedPrefix, socketName } from "../supervisor/protocol.ts";
+import { CopyMemo } from "../supervisor/memo.ts";
+import { aliveName, type Greeting, memoName, removedPrefix, socketName } from "../supervisor/protocol.ts";
 import { syncFolder } from "./durable-file.ts";
 import { holdExclusively } from "./exclusive-file.ts";
 import { FileGate } from "./file-gate.ts";
 import { ProcessCopy, type SupervisorFinder } from "./process-copy.ts";
+import { SealedLog } from "./sealed-log.ts";
 import { SupervisorProcesses } from "./supervisor-processes.ts";
 import { connectInFolder } from "./unix-socket.ts";
 
@@ -25,6 +27,8 @@ export type ProcessCopiesOptions = {
 };
 
 const failuresBeforeSaying = 3;
+/** How long a list waits for a supervisor before it gives the copy as one that cannot be asked. */
+const listWithinMs = 5000;
 
 /** The folder of gate decisions, to be read by FileGate also where a copy is gone. */
 export const gatesFolder = (data: string): string => join(data, "gates");
@@ -47,6 +51,7 @@ class ProcessCopies implements Copies {
   readonly #launching = new Map<string, Promise<Copy>>();
   readonly #finder: SupervisorFinder = {
     reach: (copyId, signal) => this.#reach(copyId, signal),
+    read: (copyId) => readIdentity(this.#directory(copyId)),
     gone: (copyId) => this.#copies.delete(copyId),
   };
 
@@ -67,16 +72,21 @@ class ProcessCopies implements Copies {
   }
 
   async list(): Promise<Copy[]> {
-    await Promise.allSettled(this.#launching.values());
+    const launched = Promise.allSettled(this.#launching.values());
+    if (this.#launching.size > 0) await Promise.race([launched, delay(listWithinMs, undefined, { ref: false })]);
     const copies: ProcessCopy[] = [];
     for (const name of await readdir(this.#folder)) {
       // A supervisor that died while it removed its copy's folder.
       if (name.startsWith(removedPrefix)) await rm(join(this.#folder, name), { recursive: true, force: true });
       if (CopyId.safeParse(name).success && (await this.#isCopy(name))) copies.push(this.#copy(name));
     }
-    // One that cannot be reached is not left out: who asks would take it for gone.
-    const greetings = await Promise.all(copies.map((copy) => copy.greeted()));
-    return copies.filter((_, index) => greetings[index] !== null);
+    // One that cannot be reached is not left out: who asks would take it for gone. Nor does it keep others back.
+    const found = await Promise.all(copies.map((copy) => copy.found(listWithinMs)));
+    return copies.filter((_, index) => found[index]);
+  }
+
+  forgetGate(migrationId: string): Promise<void> {
+    return new FileGate(gatesFolder(this.#options.data)).forget(migrationId);
   }
 
   forgetGate(migrationId: string): Promise<void> {
@@ -160,5 +170,16 @@ class ProcessCopies implements Copies {
 
   #place(directory: string) {
     return { directory, sharedVolume: this.#options.sharedVolume, gates: gatesFolder(this.#options.data) };
+  }
+}
+
+/** What the folder of a copy says of it; null when it is damaged. */
+function readIdentity(directory: string): Greeting | null {
+  try {
+    const memo = CopyMemo.parse(JSON.parse(new SealedLog(join(directory, memoName)).read() ?? "null"));
+    const { vmId, spec, migrationId } = memo.request;
+    return { vmId, spec, migrationId: memo.leaving?.migrationId ?? migrationId, built: memo.machine !== null };
+  } catch {
+    return null;
   }
 }

@@ -1,6 +1,7 @@
 // A copy as its agent holds it: a connection to the supervisor's process. When that process dies the copy finds the
 // one that takes its place; what was asked meanwhile is refused, because nobody knows whether it happened.
 import type { Socket } from "node:net";
+import { setTimeout as delay } from "node:timers/promises";
 import type { StreamEndpoint } from "../../schemas/peer.ts";
 import type { VmSpec } from "../../schemas/vm.ts";
 import type { Copy, CopyEvent, CopyStatus, PermitOutcome } from "../ports/copies.ts";
@@ -19,6 +20,8 @@ export type SupervisorFinder = {
   /** Connects to the copy's supervisor, started again first if it is dead. Tries until it succeeds or `signal` ends
    *  it. Null: the copy's folder is gone. */
   reach(copyId: string, signal: AbortSignal): Promise<Socket | null>;
+  /** What the copy's folder says of it, while its supervisor says nothing. Null when the folder does not tell. */
+  read(copyId: string): Greeting | null;
   /** The copy is gone for good. */
   gone(copyId: string): void;
 };
@@ -32,6 +35,8 @@ export class ProcessCopy implements Copy {
   #greeting: Greeting | null = null;
   #connection: Promise<Socket | null>;
   #lastId = 0;
+  /** Why its supervisor cannot be asked; null once it has said what it is. */
+  #fault: Error | null = null;
   #isDestroying = false;
   #tryAgain: NodeJS.Timeout | undefined;
   /** What was heard before anybody listened, measurements apart. */
@@ -50,14 +55,32 @@ export class ProcessCopy implements Copy {
     return this.#greeting;
   }
 
+  /** Resolves in any case, after `withinMs` at the latest: a supervisor that cannot be started, or does not answer, is
+   *  tried on, and whatever is asked meanwhile is refused with the reason.
+   *  @returns whether there is such a copy */
+  async found(withinMs: number): Promise<boolean> {
+    const deadline = new AbortController();
+    const late = delay(withinMs, "late" as const, { signal: deadline.signal }).catch(() => "late" as const);
+    const connected = this.#connection.catch(() => "faulty" as const);
+    const first = await Promise.race([connected, late]);
+    deadline.abort();
+    if (first === "late" && !this.#greeting) {
+      this.#fault = new Error(`the supervisor of ${this.copyId} has not answered for ${withinMs} ms`);
+    }
+    return first !== null;
+  }
+
   get vmId(): string {
     return this.#known().vmId;
   }
   get spec(): VmSpec {
     return this.#known().spec;
   }
+  /** Null also where its supervisor and its folder do not tell: nobody can act on it then. */
   get migrationId(): string | null {
-    return this.#known().migrationId;
+    return this.#greeting || !this.#fault
+      ? this.#known().migrationId
+      : (this.#finder.read(this.copyId)?.migrationId ?? null);
   }
 
   status = () => this.#ask<CopyStatus>({ method: "status" });
@@ -81,6 +104,7 @@ export class ProcessCopy implements Copy {
   async destroy(): Promise<void> {
     this.#isDestroying = true;
     try {
+      if (this.#fault) throw this.#fault;
       if (await this.#connection) await this.#ask<void>({ method: "destroy" });
     } catch (error) {
       this.#isDestroying = false;
@@ -108,8 +132,10 @@ export class ProcessCopy implements Copy {
   }
 
   #known(): Greeting {
-    if (!this.#greeting) throw new Error(`${this.copyId} has not been reached yet`);
-    return this.#greeting;
+    const known = this.#greeting ?? this.#finder.read(this.copyId);
+    if (known) return known;
+    if (this.#fault) throw this.#fault;
+    throw new Error(`${this.copyId} has not been reached yet`);
   }
 
   /** Until a supervisor has said what it is, or the copy's folder is gone. */
@@ -120,6 +146,7 @@ export class ProcessCopy implements Copy {
       this.#attach(socket);
       try {
         this.#greeting = Greeting.parse(await this.#askOn(socket, { method: "hello" }));
+        this.#fault = null;
         socket.once("close", () => this.#lost());
         return socket;
       } catch {
@@ -154,8 +181,9 @@ export class ProcessCopy implements Copy {
   /** What is asked while no supervisor can be started is refused with the reason; it is tried again all the same. */
   #keepConnecting(): Promise<Socket | null> {
     const connection = this.#connect();
-    connection.catch(() => {
+    connection.catch((error: Error) => {
       if (this.#ended.signal.aborted) return;
+      this.#fault = error;
       this.#tryAgain = setTimeout(() => {
         this.#connection = this.#keepConnecting();
       }, tryAgainMs);
@@ -165,6 +193,7 @@ export class ProcessCopy implements Copy {
 
   async #ask<T>(question: Question): Promise<T> {
     if (this.#ended.signal.aborted) throw this.#ended.signal.reason;
+    if (this.#fault) throw this.#fault;
     const socket = await this.#connection;
     if (!socket) throw new Error(`${this.copyId} is gone`);
     return (await this.#askOn(socket, question)) as T;

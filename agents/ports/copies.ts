@@ -10,7 +10,9 @@ export interface Copies {
   /** Starts a supervisor and its guest, which executes nothing yet. Returns the same copy if it exists already. */
   launch(request: CopyRequest): Promise<Copy>;
   /** Every copy that this host has a supervisor or a folder for, also from an earlier life of the agent. A supervisor
-   *  that died is started again first and retakes the lock file of a guest that executes. */
+   *  that died is started again first and retakes the lock file of a guest that executes. One whose supervisor cannot
+   *  be started, or does not answer within 5 s, is listed too: whatever it is asked throws and names the fault, until a
+   *  supervisor answers. */
   list(): Promise<Copy[]>;
   /** Forgets what the gate of a migration said, once nothing of it is left on this host. */
   forgetGate(migrationId: string): Promise<void>;

@@ -297,22 +297,51 @@ test("a copy is destroyed while another call hangs on its guest's process", asyn
   }
 });
 
-test("a copy whose supervisor cannot be started is never left out of the list: the fault is told with its folder", async () => {
+test("a copy whose supervisor cannot be started is listed with its fault, holds up no other, and is tried again", async () => {
   const bench = await makeBench();
   try {
     const [host] = bench.hosts;
-    await (await host.openAgent()).launch(request);
+    const before = await host.openAgent();
+    await before.launch(request);
+    const other = { ...request, vmId: "vm-2", copyId: ulid("copy", 2) };
+    await (await before.launch(other)).run(5);
     const memoPath = join(host.data, "copies", copyId, "copy.json");
     const memo = await readFile(memoPath, "utf8");
     await host.killAgent();
     await host.killSupervisor(copyId);
     await writeFile(memoPath, "{");
-    const copies = await host.openAgent();
-    await assert.rejects(copies.list(), new RegExp(`the supervisor of ${copyId} in .* cannot be started`));
+    const copies = await (await host.openAgent()).list();
+    const faulty = copies.find((copy) => copy.copyId === copyId);
+    const well = copies.find((copy) => copy.copyId === other.copyId);
+    assert.ok(faulty && well && copies.length === 2);
+    assert.equal((await well.status()).machine, "running");
+    await assert.rejects(faulty.status(), new RegExp(`the supervisor of ${copyId} .*`));
+    assert.equal(faulty.migrationId, null);
     await writeFile(memoPath, memo);
-    // It is tried again all the while.
-    while (!(await copies.list().catch(() => null))) await delay(100);
+    while ((await faulty.status().catch(() => null))?.machine !== "held") await delay(100);
+    assert.equal(faulty.vmId, request.vmId);
   } finally {
+    await bench.close();
+  }
+});
+
+test("a supervisor that hangs holds up no list: its copy says so, and is asked again once it answers", async () => {
+  const bench = await makeBench();
+  const [host] = bench.hosts;
+  let pid = 0;
+  try {
+    await (await host.openAgent()).launch(request);
+    await host.killAgent();
+    pid = await host.supervisorPid(copyId);
+    process.kill(pid, "SIGSTOP");
+    const [copy, ...others] = await (await host.openAgent()).list();
+    assert.ok(copy && others.length === 0);
+    assert.equal(copy.vmId, request.vmId);
+    await assert.rejects(copy.status(), /has not answered for 5000 ms/);
+    process.kill(pid, "SIGCONT");
+    while ((await copy.status().catch(() => null))?.machine !== "held") await delay(50);
+  } finally {
+    if (pid > 0) process.kill(pid, "SIGCONT");
     await bench.close();
   }
 });
