@@ -32,6 +32,13 @@ export function readConfiguration(environment: Environment): Configuration {
     const what = "what the server at the local endpoint takes, such as local";
     for (const name of ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"]) need(environment, name, what);
   }
+  const heartbeatMs = readNumber(environment, "DROVER_HEARTBEAT_MS", 50, 60_000, defaultSettings.heartbeatMs);
+  const leaseMs = readNumber(environment, "DROVER_LEASE_MS", 200, 600_000, defaultSettings.leaseMs);
+  if (leaseMs < 2 * heartbeatMs) {
+    throw new BadEnvironment(
+      `DROVER_LEASE_MS is ${leaseMs} and DROVER_HEARTBEAT_MS ${heartbeatMs}: a lease must outlast two heartbeats; set it to ${2 * heartbeatMs} or more.`,
+    );
+  }
   return {
     listen: readListen(environment),
     table,
@@ -47,9 +54,9 @@ export function readConfiguration(environment: Environment): Configuration {
       ...defaultSettings,
       tableId: readName(environment, "DROVER_TABLE_ID"),
       restoreEpoch: readNumber(environment, "DROVER_RESTORE_EPOCH", 0, 2 ** 20, defaultSettings.restoreEpoch),
-      heartbeatMs: readNumber(environment, "DROVER_HEARTBEAT_MS", 50, 60_000, defaultSettings.heartbeatMs),
+      heartbeatMs,
       busyHeartbeatMs: readNumber(environment, "DROVER_BUSY_HEARTBEAT_MS", 50, 60_000, defaultSettings.busyHeartbeatMs),
-      leaseMs: readNumber(environment, "DROVER_LEASE_MS", 200, 600_000, defaultSettings.leaseMs),
+      leaseMs,
     },
   };
 }
@@ -66,6 +73,12 @@ function readListen(environment: Environment): Configuration["listen"] {
   if (!host || !port || Number(port) > 65_535) {
     throw new BadEnvironment(
       `DROVER_LISTEN is "${value}": it must be <address>:<port> with a port of 0 to 65535 (0: any that is free), such as 127.0.0.1:7400.`,
+    );
+  }
+  const isLoopback = /^(127\.|localhost$|\[::1\]$)/i.test(host);
+  if (!isLoopback && environment["DROVER_LISTEN_ANYWHERE"] !== "behind-tls-proxy") {
+    throw new BadEnvironment(
+      `DROVER_LISTEN is "${value}", which is not loopback, and this process speaks plain HTTP: put a proxy that speaks TLS before it and set DROVER_LISTEN_ANYWHERE=behind-tls-proxy, or listen on 127.0.0.1.`,
     );
   }
   return { host: host.replace(/^\[|\]$/g, ""), port: Number(port) };

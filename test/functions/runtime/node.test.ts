@@ -6,6 +6,7 @@ import { writeFile } from "node:fs/promises";
 import { createInterface } from "node:readline";
 import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { readConfiguration } from "../../../functions/runtime/environment.ts";
 import { makeKeyPair } from "../../../schemas/signing.ts";
 import { temporaryFolder } from "../../support/temporary-folder.ts";
 import { FakeHost, type FakeHostWorld } from "../support/fake-host.ts";
@@ -72,6 +73,8 @@ for (const [name, value] of [
   ["DROVER_BOOTSTRAP_KEY_FILE", `${folder.path}/nonsense`],
   ["DROVER_DOORBELL", "gong"],
   ["DROVER_HEARTBEAT_MS", "soon"],
+  ["DROVER_LISTEN", "0.0.0.0:0"],
+  ["DROVER_LISTEN", "[::]:0"],
   ["DROVER_LEASE_MS", "1"],
   ["DROVER_RESTORE_EPOCH", "-1"],
 ] as const) {
@@ -83,6 +86,19 @@ for (const [name, value] of [
     assert.ok(!stderr.includes(apiKey));
   });
 }
+
+test("a lease that two heartbeats would outlast is refused, naming both", async () => {
+  const { code, stderr } = await run({ DROVER_LEASE_MS: "19999" });
+  assert.equal(code, 2);
+  assert.match(stderr, /^DROVER_LEASE_MS is 19999 and DROVER_HEARTBEAT_MS 10000: .*20000/);
+});
+
+test("off loopback it listens only where a proxy is said to speak TLS before it", () => {
+  const read = (changes: { [name: string]: string }) => readConfiguration(environment(changes)).listen;
+  const anywhere = { DROVER_LISTEN: "0.0.0.0:80" };
+  assert.throws(() => read(anywhere), /DROVER_LISTEN_ANYWHERE=behind-tls-proxy/);
+  assert.deepEqual(read({ ...anywhere, DROVER_LISTEN_ANYWHERE: "behind-tls-proxy" }), { host: "0.0.0.0", port: 80 });
+});
 
 test("AWS adapters without a region, and local ones without credentials, are refused by name", async () => {
   const local = { AWS_REGION: "eu-west-1", AWS_ACCESS_KEY_ID: "a", AWS_SECRET_ACCESS_KEY: "b" };
