@@ -43,6 +43,9 @@ export function requestMigration(
     ]);
     if (!cluster?.value) return refuse(clusterUnknown(clusterId));
     if (request.retryOf && !earlier?.value) return refuse(retryUnknown(request.retryOf));
+    if (earlier?.value && (earlier.value as MigrationState).vmId !== request.vm) {
+      return refuse(retryOfAnother(earlier.value as MigrationState));
+    }
     const vmPlace = vm as Place<VmRecord>;
     const isNamed = request.destination !== "auto";
     const hostIds = [vmPlace.value?.owner?.hostId, isNamed ? request.destination : undefined].filter(
@@ -97,6 +100,11 @@ export function requestMigration(
 
 function retryUnknown(id: string): Problem {
   return { ...migrationUnknown(id), errors: [{ pointer: "/retryOf", detail: "name a migration of this cluster" }] };
+}
+
+function retryOfAnother({ id, vmId }: MigrationState): Problem {
+  const detail = `Migration ${id} was of VM "${vmId}"; a retry is of the same VM.`;
+  return { code: "invalid-request", detail, errors: [{ pointer: "/retryOf", detail: "name a migration of this VM" }] };
 }
 
 export const migrationPath = (clusterId: string, id: string): string => `/v1/clusters/${clusterId}/migrations/${id}`;

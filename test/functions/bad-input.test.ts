@@ -99,6 +99,18 @@ test("an impossible move is refused with every obstacle named at once", async ()
   assert.deepEqual(named, ["mode-not-offered", "vm-not-running", "host-not-alive"]);
 });
 
+test("a retry names a migration of the same VM", async () => {
+  const world = await two();
+  await runVm(world, "vm-1", "host-a");
+  await runVm(world, "vm-2", "host-a");
+  const { body: first } = await world.request("POST", "/migrations", { vm: "vm-1", destination: "host-b" });
+  await world.request("POST", `/migrations/${first.id}/cancel`, {});
+  const retry = (vm: string) => world.request("POST", "/migrations", { vm, destination: "host-b", retryOf: first.id });
+  const { body } = await refused(world, "invalid-request", () => retry("vm-2"));
+  assert.equal(body.errors[0].pointer, "/retryOf");
+  assert.equal((await retry("vm-1")).body.retryOf, first.id);
+});
+
 test("a VM that is moving already is refused, naming the migration that holds it", async () => {
   const world = await makeCluster(["host-a", "host-b", "host-c"]);
   await runVm(world, "vm-1", "host-a");
