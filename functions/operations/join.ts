@@ -61,7 +61,7 @@ async function attemptJoin(
   const at = ports.clock.nowMs();
   const { host, publicKey } = request;
   const isMine = token.value?.hostId === host && (token.value.usedBy ?? publicKey) === publicKey;
-  if (!token.value || !isMine || (token.value.usedBy === null && token.value.expiresAt <= at)) {
+  if (!token.value || !isMine || token.value.expiresAt <= at) {
     const detail = `Make a new join token for host "${host}"; one serves once, for the host it names, until it expires.`;
     return refuse({ code: "join-token-invalid", detail });
   }

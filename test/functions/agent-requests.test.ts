@@ -222,6 +222,8 @@ test("a join token serves once: of a hundred who come with it at once, one gets 
     "the winner may ask again, the answer may have been lost",
   );
   assert.deepEqual((await world.request("GET", "/v1/clusters/paris-1")).body.hosts, ["host-a"]);
+  world.clock.nowMs += 3_600_000;
+  assert.equal((await join(winner?.publicKey ?? "")).body.code, "join-token-invalid", "but not once it has expired");
 });
 
 test("a join token is bound to its host's name and expires; the table has neither it nor any key", async () => {
