@@ -89,10 +89,6 @@ class ProcessCopies implements Copies {
     return new FileGate(gatesFolder(this.#options.data)).forget(migrationId);
   }
 
-  forgetGate(migrationId: string): Promise<void> {
-    return new FileGate(gatesFolder(this.#options.data)).forget(migrationId);
-  }
-
   keepSpare(): void {
     this.#processes.keepSpare();
   }
