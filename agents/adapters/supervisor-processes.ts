@@ -12,7 +12,6 @@ import { lineSplitter } from "./line-socket.ts";
 const program = fileURLToPath(
   new URL(`../supervisor/main${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`, import.meta.url),
 );
-const orderWithinMs = 60_000;
 const answerLimitBytes = 64 * 1024;
 /** How long after one was used the next is started: not in the middle of what the first was needed for. */
 const replenishMs = 3000;
@@ -24,14 +23,17 @@ type SupervisorProcess = ChildProcess & {
 
 export class SupervisorProcesses {
   readonly #hypervisor: VmSpec["hypervisor"];
+  readonly #orderWithinMs: number;
   #spare: SupervisorProcess | null = null;
   /** Of the guest launched last: the next one will be much like it. */
   #memoryMiB = 0;
   #isSpareWanted = false;
   #replenishing: NodeJS.Timeout | null = null;
 
-  constructor(hypervisor: VmSpec["hypervisor"]) {
+  /** @param orderWithinMs a process that has not answered its order by then is ended */
+  constructor(hypervisor: VmSpec["hypervisor"], orderWithinMs = 60_000) {
     this.#hypervisor = hypervisor;
+    this.#orderWithinMs = orderWithinMs;
   }
 
   keepSpare(): void {
@@ -52,7 +54,7 @@ export class SupervisorProcesses {
     if (order.kind === "launch") this.#memoryMiB = order.request.spec.memoryMiB;
     this.#replenishLater();
     try {
-      return await give(child, order);
+      return await give(child, order, this.#orderWithinMs);
     } finally {
       child.stdin.destroy();
       child.stdout.destroy();
@@ -100,7 +102,7 @@ function unref(child: SupervisorProcess): void {
   for (const handle of [child, child.stdin, child.stdout]) (handle as { unref?: () => void }).unref?.();
 }
 
-function give(child: SupervisorProcess, order: Order): Promise<OrderAnswer> {
+function give(child: SupervisorProcess, order: Order, withinMs: number): Promise<OrderAnswer> {
   for (const handle of [child, child.stdin, child.stdout]) (handle as { ref?: () => void }).ref?.();
   return new Promise((resolve) => {
     const fail = (detail: string) => settle({ kind: "failed", detail });
@@ -108,7 +110,11 @@ function give(child: SupervisorProcess, order: Order): Promise<OrderAnswer> {
       clearTimeout(timer);
       resolve(answer);
     };
-    const timer = setTimeout(() => fail("the supervisor's process does not answer"), orderWithinMs);
+    const timer = setTimeout(() => {
+      // Nobody speaks to it any more: it would hold the copy's folder against the one that comes next.
+      child.kill("SIGKILL");
+      fail("the supervisor's process does not answer");
+    }, withinMs);
     child.once("error", (error) => fail(`the supervisor's process did not start: ${error.message}`));
     child.once("close", (code) => fail(`the supervisor's process ended with code ${code}`));
     const split = lineSplitter(answerLimitBytes, (line) => settle(OrderAnswer.parse(JSON.parse(line))));

@@ -10,6 +10,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { openProcessCopies } from "../../../agents/adapters/process-copies.ts";
 import { SealedLog } from "../../../agents/adapters/sealed-log.ts";
+import { SupervisorProcesses } from "../../../agents/adapters/supervisor-processes.ts";
 import type { Copies } from "../../../agents/ports/copies.ts";
 import { CopyMemo } from "../../../agents/supervisor/memo.ts";
 import { toBase64Url } from "../../../schemas/signing.ts";
@@ -343,5 +344,22 @@ test("a supervisor that hangs holds up no list: its copy says so, and is asked a
   } finally {
     if (pid > 0) process.kill(pid, "SIGCONT");
     await bench.close();
+  }
+});
+
+test("a supervisor's process that does not answer its order is ended", async () => {
+  const folder = await temporaryFolder();
+  const processes = new SupervisorProcesses("embedded", 500);
+  try {
+    processes.keepSpare();
+    const pid = await childOf(process.pid);
+    process.kill(pid, "SIGSTOP");
+    const order = { directory: folder.path, sharedVolume: folder.path, gates: join(folder.path, "gates") };
+    const answer = await processes.give({ kind: "recover", ...order });
+    assert.deepEqual(answer, { kind: "failed", detail: "the supervisor's process does not answer" });
+    while (isAlive(pid)) await delay(5);
+  } finally {
+    await processes.close();
+    await folder.remove();
   }
 });
