@@ -11,7 +11,13 @@ export const socketName = "guest.sock";
 export const lastWordsName = "guest-ended.json";
 export const logName = "guest.log";
 
-export const LaunchLine = z.strictObject({ spec: VmSpec, directory: z.string(), arriving: z.boolean() });
+export const LaunchLine = z.strictObject({
+  spec: VmSpec,
+  directory: z.string(),
+  arriving: z.boolean(),
+  /** A guest that has never executed and never had a stream ends when it has been without a client for so long. */
+  lonelyMs: z.number().min(0),
+});
 export type LaunchLine = z.infer<typeof LaunchLine>;
 
 /** What the process says on its own output: that it is warm, that it was launched, or why not. */

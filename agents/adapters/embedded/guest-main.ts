@@ -61,7 +61,7 @@ async function prepare(): Promise<Vm> {
   return vm;
 }
 
-async function launch({ spec, directory, arriving }: LaunchLine): Promise<void> {
+async function launch({ spec, directory, arriving, lonelyMs }: LaunchLine): Promise<void> {
   process.chdir(directory);
   console.error = console.log = (...words: unknown[]) => appendFileSync(logName, `${words.join(" ")}\n`);
   rmSync(socketName, { force: true });
@@ -91,13 +91,23 @@ async function launch({ spec, directory, arriving }: LaunchLine): Promise<void> 
   };
   const guest = await Guest.build(spec, arriving, await loadV86Build(), await spare.catch(() => null), emit);
 
+  let loneliness: NodeJS.Timeout | undefined;
+  const beLonely = (): void => {
+    loneliness = setTimeout(() => {
+      if (clients.size === 0 && guest.isUntouched) vanish();
+    }, lonelyMs);
+  };
   const server = net.createServer((socket) => {
     wasReached = true;
+    clearTimeout(loneliness);
     clients.add(socket);
     for (const line of unheard) socket.write(line);
     unheard = [];
     socket.on("error", () => socket.destroy());
-    socket.on("close", () => clients.delete(socket));
+    socket.on("close", () => {
+      clients.delete(socket);
+      if (clients.size === 0) beLonely();
+    });
     readLines(
       socket,
       (line) => void answer(guest, line, leave).then((said) => socket.write(`${JSON.stringify(said)}\n`)),

@@ -58,6 +58,12 @@ export class Guest {
     return this.#state;
   }
 
+  /** It has never executed and never had a stream: nothing is lost with it. */
+  get isUntouched(): boolean {
+    const isFresh = this.#state === "held" || this.#state === "incoming";
+    return isFresh && this.#incoming === null && this.#outgoing === null && !this.#connecting;
+  }
+
   settings(): GuestSettings {
     return { ...vmSettings(this.#spec), v86: this.#build.version, wasmSha256: this.#build.wasmSha256 };
   }

@@ -23,18 +23,27 @@ type GuestProcess = ChildProcess & {
   stdout: NonNullable<ChildProcess["stdout"]>;
 };
 
-/** @param warmMemoryMiB memory of the machine that `warm` builds ahead, until a launch has shown what is asked for */
-export function createEmbeddedHypervisor({ warmMemoryMiB = 64 }: { warmMemoryMiB?: number } = {}): Hypervisor {
-  return new EmbeddedHypervisor(warmMemoryMiB);
+export type EmbeddedOptions = {
+  /** Memory of the machine that `warm` builds ahead, until a launch has shown what is asked for. */
+  warmMemoryMiB?: number;
+  /** A guest that has never executed and never had a stream ends when nobody has held it for so long: whoever launched
+   *  it died before it could note its reference. */
+  lonelyMs?: number;
+};
+
+export function createEmbeddedHypervisor({ warmMemoryMiB = 64, lonelyMs = 60_000 }: EmbeddedOptions = {}): Hypervisor {
+  return new EmbeddedHypervisor(warmMemoryMiB, lonelyMs);
 }
 
 class EmbeddedHypervisor implements Hypervisor {
   readonly kind = "embedded";
   #spare: GuestProcess | null = null;
   #warmMemoryMiB: number;
+  readonly #lonelyMs: number;
 
-  constructor(warmMemoryMiB: number) {
+  constructor(warmMemoryMiB: number, lonelyMs: number) {
     this.#warmMemoryMiB = warmMemoryMiB;
+    this.#lonelyMs = lonelyMs;
   }
 
   async version(): Promise<HostFacts["hypervisor"]> {
@@ -60,7 +69,7 @@ class EmbeddedHypervisor implements Hypervisor {
     this.#warmMemoryMiB = spec.memoryMiB;
     const { pid } = child;
     try {
-      const answer = await order(child, { spec, directory, arriving });
+      const answer = await order(child, { spec, directory, arriving, lonelyMs: this.#lonelyMs });
       if (answer.kind === "failed") throw new Error(answer.detail);
       if (pid === undefined) throw new Error("the process has no id");
       const { startedAt, socket } = answer;

@@ -4,6 +4,8 @@ import { renameSync } from "node:fs";
 import net from "node:net";
 import { afterEach, beforeEach, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { createEmbeddedHypervisor } from "../../../agents/adapters/embedded/hypervisor.ts";
+import { isAlive } from "../../../agents/adapters/embedded/process-identity.ts";
 import type { Machine } from "../../../agents/ports/hypervisor.ts";
 import { asClient, Ear, type EmbeddedBench, makeBench, smallSpec } from "./bench.ts";
 
@@ -100,4 +102,30 @@ test("a process that answers nothing is told by an error in time, and destroying
   await machine.destroy();
   await hanging;
   assert.equal(await machine.state(), "ended");
+});
+
+test("a guest that never executed ends when nobody holds it; one that did lives on", async () => {
+  const hypervisor = createEmbeddedHypervisor({ lonelyMs: 300 });
+  const build = async (): Promise<Machine> => {
+    const directory = await bench.makeDirectory();
+    const machine = await hypervisor.launch({
+      vmId: "vm-1",
+      copyId: "copy",
+      spec: smallSpec,
+      directory,
+      arriving: false,
+    });
+    machines.push(machine);
+    return machine;
+  };
+  const [ran, fresh] = [await build(), await build()];
+  await ran.run();
+  ran.detach();
+  fresh.detach();
+  const { pid, startedAt } = fresh.reference;
+  while (isAlive(pid, startedAt)) await sleep(20);
+  assert.equal(await hypervisor.adopt(fresh.reference), null);
+  const found = await hypervisor.adopt(ran.reference);
+  assert.equal(await found?.state(), "running");
+  found?.detach();
 });
