@@ -35,10 +35,12 @@ export type MigrationLimits = z.infer<typeof MigrationLimits>;
 export const MigrationMode = z.enum(["live", "quick"]).meta({ description: "quick: saved, moved, restored." });
 export type MigrationMode = z.infer<typeof MigrationMode>;
 
+const destinationRule = '"auto", or the name of a host: 1 to 63 of a-z, 0-9 and -, beginning with a letter';
+
 export const MigrationRequest = z
   .strictObject({
     vm: VmId,
-    destination: z.union([z.literal("auto"), HostId]).meta({
+    destination: z.union([z.literal("auto"), HostId], { error: destinationRule }).meta({
       description: "The host to move to; `auto` lets placement choose and say why.",
     }),
     mode: MigrationMode.default("live"),

@@ -11,7 +11,8 @@ const decoder = new TextDecoder("utf-8", { fatal: true });
 
 /** The body's text, cut off as soon as it is longer than it may be. */
 export async function readText(c: Context<Env>): Promise<string | Problem> {
-  const tooLarge: Problem = { code: "body-too-large", detail: `The body may have ${bodyBytesLimit} bytes at most.` };
+  const detail = `The body may have ${bodyBytesLimit} bytes at most.`;
+  const tooLarge: Problem = { code: "body-too-large", detail, errors: [{ pointer: "", detail }] };
   if (Number(c.req.header("content-length") ?? 0) > bodyBytesLimit) return tooLarge;
   const stream = c.req.raw.body;
   if (!stream) return "";
@@ -37,7 +38,8 @@ export async function readText(c: Context<Env>): Promise<string | Problem> {
   try {
     return decoder.decode(bytes);
   } catch {
-    return { code: "malformed-json", detail: "The body is not UTF-8; send JSON in UTF-8." };
+    const detail = "The body is not UTF-8; send JSON in UTF-8.";
+    return { code: "malformed-json", detail, errors: [{ pointer: "", detail: "must be UTF-8" }] };
   }
 }
 
@@ -52,7 +54,8 @@ export function parseBody<T>(c: Context<Env>, text: string, schema: z.ZodType<T>
   try {
     json = text === "" ? {} : JSON.parse(text);
   } catch {
-    return { problem: { code: "malformed-json", detail: "The body is not JSON; see where it breaks off." } };
+    const detail = "The body is not JSON; see where it breaks off.";
+    return { problem: { code: "malformed-json", detail, errors: [{ pointer: "", detail: "must be JSON" }] } };
   }
   return check(json, schema);
 }
@@ -66,9 +69,18 @@ export function check<T>(input: unknown, schema: z.ZodType<T>): { value: T } | {
       ? issue.keys.map((key) => ({ pointer: pointerOf([...issue.path, key]), detail: "there is no such field" }))
       : [{ pointer: pointerOf(issue.path), detail: issue.message }],
   );
-  const detail = errors.map((error) => `${error.pointer || "the body"}: ${error.detail}`).join("; ");
-  return { problem: { code: "invalid-request", detail, errors } };
+  const named = errors.slice(0, errorsAtMost).map(({ pointer, detail }) => ({
+    pointer: shorten(pointer),
+    detail: shorten(detail),
+  }));
+  const left = errors.length - named.length;
+  const sentences = named.map((error) => `${error.pointer || "the body"}: ${error.detail}`);
+  const detail = `${sentences.join("; ")}${left > 0 ? `; and ${left} more` : ""}`;
+  return { problem: { code: "invalid-request", detail, errors: named } };
 }
+
+const errorsAtMost = 20;
+const shorten = (text: string): string => (text.length > 200 ? `${text.slice(0, 199)}…` : text);
 
 /** RFC 6901 */
 function pointerOf(path: readonly PropertyKey[]): string {

@@ -17,7 +17,9 @@ export function createCluster(ports: Ports, operator: Operator, clusterId: strin
   return operate(ports, operator, clusterId, async (batch, at) => {
     const place = await readCluster(ports, clusterId);
     if (place.value) {
-      return { kind: "refuse", problem: { code: "cluster-exists", detail: `Cluster "${clusterId}" exists already.` } };
+      const errors = [{ pointer: "/cluster", detail: "is taken" }];
+      const detail = `Cluster "${clusterId}" exists already; choose another name.`;
+      return { kind: "refuse", problem: { code: "cluster-exists", detail, errors } };
     }
     const record: ClusterRecord = { clusterId, hosts: [], createdAt: at, createdBy: operator.keyId };
     const revision = batch.put(place, record);

@@ -64,7 +64,8 @@ export async function operate(
   if (result.kind === "repeated") {
     if (result.record.fingerprint === fingerprint) return { kind: "answer", answer: result.record.answer };
     const detail = "This Idempotency-Key was used for another request; use a new one for a new request.";
-    return { kind: "refuse", problem: { code: "idempotency-key-reused", detail } };
+    const errors = [{ pointer: "", detail: "not the request that this Idempotency-Key was first used for" }];
+    return { kind: "refuse", problem: { code: "idempotency-key-reused", detail, errors } };
   }
   await finish(ports, () => ringAll(ports, result.rings ?? []));
   const fresher = result.afterwards ? await result.afterwards().catch(() => null) : null; // What was committed stands.

@@ -17,5 +17,7 @@ const sentences: { [C in ProblemCode]?: string } = {
 };
 
 export function refusal(code: ProblemCode, what: string): Problem {
-  return { code, detail: `${what}: ${sentences[code] ?? "refused by the record."}` };
+  const errors =
+    code === "stale-fencing-token" ? [{ pointer: "/fencingToken", detail: "is not the one that counts" }] : null;
+  return { code, detail: `${what}: ${sentences[code] ?? "refused by the record."}`, ...(errors ? { errors } : {}) };
 }

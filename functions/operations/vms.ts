@@ -49,7 +49,7 @@ export function defineVm(
     const place = await readOne<VmRecord>(ports, keys.vm(clusterId, definition.vm));
     if (place.value) {
       const detail = `VM "${definition.vm}" exists or existed in this cluster; choose another name.`;
-      return refuse({ code: "vm-exists", detail });
+      return refuse({ code: "vm-exists", detail, errors: [{ pointer: "/vm", detail: "is taken" }] });
     }
     const vm = newVm(definition, operator.keyId, at, ports.settings.restoreEpoch);
     const revision = batch.put(place, vm);

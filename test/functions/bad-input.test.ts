@@ -30,6 +30,28 @@ test("unknown fields are refused by name, so that a typo never passes for a defa
   await refused(world, "invalid-request", () => world.request("GET", "/migrations?limits=3"));
 });
 
+test("of many faults the first twenty are named, each in few words, and the others counted", async () => {
+  const world = await two();
+  const wrong = Object.fromEntries(Array.from({ length: 300 }, (_, index) => [`${index}${"x".repeat(500)}`, 1]));
+  const body = { vm: "vm-1", destination: 5, ...wrong };
+  const { body: problem } = await refused(world, "invalid-request", () => world.request("POST", "/migrations", body));
+  assert.equal(problem.errors.length, 20);
+  assert.match(problem.detail, /; and 281 more$/);
+  assert.ok(JSON.stringify(problem).length < 12_000);
+});
+
+test("refusals name the place: a destination of another kind, a name that is taken, a key used before", async () => {
+  const world = await two();
+  const ask = (path: string, body: object, headers = {}) => world.request("POST", path, body, headers);
+  const { body: bad } = await ask("/migrations", { vm: "vm-1", destination: 5 });
+  assert.deepEqual([bad.errors[0].pointer, /"auto", or .*1 to/.test(bad.detail)], ["/destination", true]);
+  assert.equal((await ask("/v1/clusters", { cluster })).body.errors[0].pointer, "/cluster");
+  await ask("/vms", { vm: "vm-1", spec }, { "idempotency-key": "one" });
+  assert.equal((await ask("/vms", { vm: "vm-1", spec })).body.errors[0].pointer, "/vm");
+  const reused = await ask("/vms", { vm: "vm-2", spec }, { "idempotency-key": "one" });
+  assert.equal(reused.body.errors[0].pointer, "");
+});
+
 test("a number out of range is refused with its place and its bounds", async () => {
   const world = await two();
   const body = { vm: "vm-1", destination: "host-b", limits: { downtimeLimitMs: 5, roundLimit: 5000 } };
