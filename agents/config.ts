@@ -1,9 +1,13 @@
 // The agent's settings, from the environment. A bad one is named, with what it may be.
 import { z } from "zod";
 import { ClusterId, HostId } from "../schemas/ids.ts";
+import { canonicalAddress, isEveryAddress } from "./adapters/address.ts";
 
 const folder = z.string().regex(/^\//, "an absolute path");
-const addressOf = z.union([z.ipv4(), z.ipv6()]);
+const oneAddress = z
+  .union([z.ipv4(), z.ipv6()])
+  .refine((address) => !isEveryAddress(address), "this would listen on every network")
+  .transform(canonicalAddress);
 
 const variables = {
   DROVER_CONTROL_PLANE: z.url({ protocol: /^https?$/ }).describe("the control plane's address, https://…"),
@@ -12,7 +16,9 @@ const variables = {
   DROVER_DATA: folder.describe("a folder of this host's own, kept over reboots"),
   DROVER_RUN: folder.describe("a folder of this host's own that a reboot erases, such as /run/drover"),
   DROVER_SHARED_VOLUME: folder.describe("where the shared volume is mounted"),
-  DROVER_MIGRATION_ADDRESS: addressOf.describe("this host's address on the migration network"),
+  DROVER_MIGRATION_ADDRESS: oneAddress.describe(
+    "this host's own address on the migration network, one that it alone has",
+  ),
   DROVER_PEER_PORT: z.coerce
     .number()
     .int()

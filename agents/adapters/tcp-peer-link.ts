@@ -6,6 +6,7 @@ import { peerVersions } from "../../schemas/peer.ts";
 import { type Sign, type Signed, type Verify, verifierFrom } from "../../schemas/signing.ts";
 import type { Clock } from "../ports/clock.ts";
 import { type PeerIdentity, type PeerLink, type PeerLinks, PeerRefused } from "../ports/peer-link.ts";
+import { isSameAddress } from "./address.ts";
 import { readLine } from "./line-socket.ts";
 import { type LinkKeys, type Role, shakeHands } from "./peer-handshake.ts";
 import { TcpPeerLink } from "./tcp-peer-link-messages.ts";
@@ -92,7 +93,9 @@ async function expectPeer(
 
   const server = createServer({ noDelay: true }, async (socket) => {
     socket.on("error", () => {}); // Whoever it was is gone; the handshake ends by itself.
-    if (socket.remoteAddress !== source.address || inHandshake.size >= handshakesAtOnce) return socket.destroy();
+    if (!isSameAddress(socket.remoteAddress, source.address) || inHandshake.size >= handshakesAtOnce) {
+      return socket.destroy();
+    }
     inHandshake.add(socket);
     const timeout = new AbortController();
     const stopTimer = clock.after(handshakeTimeoutMs, () => timeout.abort(new Error("the handshake took too long")));

@@ -25,3 +25,15 @@ test("every bad variable is named, with what it may be", () => {
   assert.throws(() => readConfig({ ...good, DROVER_DATA: "data" }), /DROVER_DATA: an absolute path/);
   assert.throws(() => readConfig({ ...good, DROVER_HOST: "Host A" }), /DROVER_HOST/);
 });
+
+test("a migration address that would mean every network is refused by name, however it is written", () => {
+  for (const address of ["0.0.0.0", "::", "0:0:0:0:0:0:0:0", "::ffff:0.0.0.0"]) {
+    const environment = { ...good, DROVER_MIGRATION_ADDRESS: address };
+    assert.throws(() => readConfig(environment), /DROVER_MIGRATION_ADDRESS: this would listen on every network/);
+  }
+});
+
+test("a migration address is kept in the one spelling that the system gives it", () => {
+  const config = readConfig({ ...good, DROVER_MIGRATION_ADDRESS: "FD00:0:0::000A" });
+  assert.equal(config.DROVER_MIGRATION_ADDRESS, "fd00::a");
+});

@@ -6,6 +6,7 @@ import { duplexPair } from "node:stream";
 import tls from "node:tls";
 import type { StreamEndpoint } from "../../../schemas/peer.ts";
 import type { IncomingStream, OutgoingStream } from "../../ports/hypervisor.ts";
+import { isSameAddress } from "../address.ts";
 
 const transport = {
   minVersion: "TLSv1.3",
@@ -77,7 +78,7 @@ export function listenForStream(
   });
   const listener = net.createServer({ noDelay: true }, (socket) => {
     socket.on("error", () => socket.destroy());
-    if (socket.remoteAddress !== stream.peerAddress || sockets.size >= 8) {
+    if (!isSameAddress(socket.remoteAddress, stream.peerAddress) || sockets.size >= 8) {
       socket.destroy();
       return;
     }
