@@ -30,6 +30,7 @@ export const problems = {
   "cluster-full": { status: 409, retry: "never", title: "A cluster has 16 hosts at most." },
   "host-unknown": { status: 404, retry: "never", title: "There is no such host in this cluster." },
   "host-exists": { status: 409, retry: "never", title: "A host of that name has joined with another key." },
+  "host-key-reused": { status: 409, retry: "changed", title: "Another host has joined with this key." },
   "host-not-alive": { status: 409, retry: "later", title: "The host's lease has lapsed." },
   "destination-full": { status: 409, retry: "later", title: "The destination has not enough free memory." },
   "vm-unknown": { status: 404, retry: "never", title: "There is no such VM in this cluster." },

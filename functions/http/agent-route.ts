@@ -57,8 +57,8 @@ async function callOf(c: Context<Env>, body: string): Promise<AgentCall | Proble
       ? ""
       : `${agentHeaders.host} must be <cluster>/<host>`,
     Incarnation.safeParse(incarnation).success ? "" : `${agentHeaders.incarnation} must be 32 hexadecimal digits`,
-    isCount(counter) ? "" : `${agentHeaders.counter} must be a whole number`,
-    isCount(acknowledged) ? "" : `${agentHeaders.acknowledged} must be a whole number`,
+    isCount(counter) ? "" : `${agentHeaders.counter} must be ${countRule}`,
+    isCount(acknowledged) ? "" : `${agentHeaders.acknowledged} must be ${countRule}`,
   ].filter((fault) => fault !== "");
   if (faults.length > 0) return { code: "signature-invalid", detail: `${faults.join("; ")}.` };
   const url = new URL(c.req.url);
@@ -80,4 +80,5 @@ async function callOf(c: Context<Env>, body: string): Promise<AgentCall | Proble
   };
 }
 
+const countRule = "a whole number of at most 15 digits, without leading zeros";
 const isCount = (text: string): boolean => /^(0|[1-9]\d{0,14})$/.test(text);

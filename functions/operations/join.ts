@@ -72,13 +72,15 @@ async function attemptJoin(
   const places = await readPlaces<unknown>(ports, [
     keys.cluster(clusterId),
     ...[keys.identity, keys.facts, keys.session, keys.slot].map((of) => of(clusterId, host)),
+    keys.hostKey(publicKey),
   ]);
-  const [cluster, identity, facts, session, slot] = places as [
+  const [cluster, identity, facts, session, slot, hostKey] = places as [
     Place<ClusterRecord>,
     Place<HostIdentity>,
     Place<HostFactsRecord>,
     Place<Session>,
     Place<Slot>,
+    Place<{ clusterId: string; hostId: string }>,
   ];
   if (!cluster.value) throw new Error(`join token of cluster ${clusterId}, which does not exist`);
   const full = clusterFull(cluster.value, host);
@@ -87,7 +89,14 @@ async function attemptJoin(
     const detail = `Host "${host}" has joined with another key; bring its data folder back, or join under another name.`;
     return refuse({ code: "host-exists", detail });
   }
+  if (hostKey.value && (hostKey.value.clusterId !== clusterId || hostKey.value.hostId !== host)) {
+    const detail =
+      "Another host has joined with this key; give this one a data folder of its own, where it makes a key.";
+    const errors = [{ pointer: "/publicKey", detail: "is another host's" }];
+    return refuse({ code: "host-key-reused", detail, errors });
+  }
   const batch = new Batch({ clusterId, by: `host/${host}`, at });
+  batch.put(hostKey, { clusterId, hostId: host });
   batch.put(token, { ...token.value, usedBy: publicKey });
   const factsRevision = batch.put(facts, { facts: request.facts });
   if (!identity.value) {

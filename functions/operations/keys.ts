@@ -23,6 +23,8 @@ export const keys = {
   cluster: (clusterId: string): Key => ({ partition: clusterPartition(clusterId), sort: "cluster" }),
   clusterName: (clusterId: string): Key => ({ partition: clustersPartition, sort: clusterId }),
   identity: ofHost("identity"),
+  /** Whose a public key is. */
+  hostKey: (publicKey: string): Key => ({ partition: "host-keys", sort: publicKey }),
   facts: ofHost("facts"),
   session: ofHost("session"),
   slot: ofHost("slot"),

@@ -226,6 +226,20 @@ test("a join token serves once: of a hundred who come with it at once, one gets 
   assert.equal((await join(winner?.publicKey ?? "")).body.code, "join-token-invalid", "but not once it has expired");
 });
 
+test("one key joins one host, whatever its name and cluster", async () => {
+  const world = await makeCluster([]);
+  await world.request("POST", "/v1/clusters", { cluster: "rome-1" });
+  const { publicKey } = await makeKeyPair();
+  const join = async (host: string, where: string) => {
+    const { body } = await world.request("POST", `${where}/join-tokens`, { host });
+    return world.request("POST", "/v1/join", { token: body.token, host, publicKey, facts: facts(host) });
+  };
+  assert.equal((await join("host-a", "")).status, 200);
+  assert.equal((await join("host-a", "")).status, 200);
+  assert.equal((await join("host-b", "")).body.code, "host-key-reused");
+  assert.equal((await join("host-a", "/v1/clusters/rome-1")).body.code, "host-key-reused");
+});
+
 test("a join token is bound to its host's name and expires; the table has neither it nor any key", async () => {
   const world = await makeCluster([]);
   const { publicKey } = await makeKeyPair();
