@@ -5,14 +5,30 @@ import { recordOf } from "./migrations.ts";
 import type { HostIdentity, MigrationState, QueueEntry, Role, Slot, SlotMigration, VmRecord } from "./records.ts";
 import { hasEnded } from "./vms.ts";
 
-/** Those to admit now, in order; each takes its hosts from those behind it. */
-export function chooseAdmissible(queue: readonly QueueEntry[], isFree: (hostId: string) => boolean): QueueEntry[] {
+/** After this wait a migration holds its hosts, or others that come and go could keep it waiting for ever. */
+export const holdAfterMs = 60_000;
+
+/** Those to admit now, in order; each takes its hosts from those behind it.
+ *  @param isAlive a silent host is waited for by nobody but its own */
+export function chooseAdmissible(
+  queue: readonly QueueEntry[],
+  nowMs: number,
+  isFree: (hostId: string) => boolean,
+  isAlive: (hostId: string) => boolean,
+): QueueEntry[] {
   const taken = new Set<string>();
-  return queue.filter(({ source, destination }) => {
-    if (![source, destination].every((host) => isFree(host) && !taken.has(host))) return false;
-    taken.add(source).add(destination);
-    return true;
+  return queue.filter((entry) => {
+    const hosts = [entry.source, entry.destination];
+    const isAdmissible = hosts.every((host) => isFree(host) && !taken.has(host));
+    if (isAdmissible || (hasWaitedLong(entry, nowMs) && hosts.every(isAlive))) {
+      for (const host of hosts) taken.add(host);
+    }
+    return isAdmissible;
   });
+}
+
+export function hasWaitedLong({ since }: QueueEntry, nowMs: number): boolean {
+  return since !== undefined && nowMs - since >= holdAfterMs;
 }
 
 /** Why a queued migration can no longer begin: its guest is not running any more. */

@@ -131,6 +131,7 @@ export type QueueEntry = {
   source: string;
   destination: string;
   memoryMiB: number;
+  since?: number;
 };
 
 /** `name` and `createdBy` are there where an operator made it. */

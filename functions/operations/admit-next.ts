@@ -34,7 +34,14 @@ async function admitOnce(ports: Ports, clusterId: string): Promise<Admission[]> 
   const now = ports.clock.nowMs();
   const free = new Set(hosts.filter((host) => isFree(host, now)).map((host) => host.hostId));
   const admissions: Admission[] = [];
-  for (const entry of chooseAdmissible(queue, (hostId) => free.has(hostId))) {
+  const alive = new Set(hosts.filter(({ session }) => isAlive(session.value, now)).map(({ hostId }) => hostId));
+  const chosen = chooseAdmissible(
+    queue,
+    now,
+    (hostId) => free.has(hostId),
+    (hostId) => alive.has(hostId),
+  );
+  for (const entry of chosen) {
     admissions.push(await admitQueued(ports, clusterId, entry.migrationId));
   }
   return admissions;

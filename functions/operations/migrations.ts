@@ -1,6 +1,7 @@
 // Migrations as operators ask for them, watch them and cancel them.
 import type { Migration, MigrationRequest } from "../../schemas/migration.ts";
 import type { Problem } from "../../schemas/problems.ts";
+import { hasWaitedLong } from "../domain/admission.ts";
 import { newMigration } from "../domain/migrations.ts";
 import { decideMotion, requestCancel } from "../domain/motion.ts";
 import { findObstacles, nameObstacles } from "../domain/obstacles.ts";
@@ -14,11 +15,13 @@ import { bothEnds, hasFreedSlot, hasSourceClaimed, motionOf, putMotion, readMoti
 import { type Answer, type Operator, type Outcome, operate } from "./operate.ts";
 import {
   clusterUnknown,
+  type HostPlaces,
   migrationUnknown,
   readCluster,
   readHosts,
   readOne,
   readPlaces,
+  readQueue,
   readStanding,
   showMigrations,
 } from "./read.ts";
@@ -70,7 +73,9 @@ export function requestMigration(
       at,
     });
     const place: Place<MigrationState> = { key: keys.migration(clusterId, id), revision: 0, value: null };
-    const opened = putAdmission(batch, clusterId, ports, { migration: place, vm: vmPlace, ends, at }, migration);
+    const opened = (await isHeld(ports, clusterId, ends, at))
+      ? null
+      : putAdmission(batch, clusterId, ports, { migration: place, vm: vmPlace, ends, at }, migration);
     if (!opened) {
       batch.put(place, migration);
       const entry: QueueEntry = {
@@ -79,6 +84,7 @@ export function requestMigration(
         source: owner.hostId,
         destination: request.destination,
         memoryMiB: vmPlace.value.spec.memoryMiB,
+        since: at,
       };
       batch.put<QueueEntry>({ key: keys.queued(clusterId, id), revision: 0, value: null }, entry);
       batch.event({ kind: "migration-queued", subject: { kind: "migration", id }, data: { vm: request.vm } }, place);
@@ -96,6 +102,14 @@ export function requestMigration(
         !opened && (await admitNext(ports, clusterId)) > 0 ? freshAnswer(ports, clusterId, id) : null,
     };
   });
+}
+
+/** One that has waited long holds these hosts; who comes now goes behind it. */
+async function isHeld(ports: Ports, clusterId: string, ends: HostPlaces[], at: number): Promise<boolean> {
+  const waiting = (await readQueue(ports, clusterId))
+    .map(({ value }) => value)
+    .filter((entry) => hasWaitedLong(entry, at));
+  return waiting.some((entry) => ends.some(({ hostId }) => hostId === entry.source || hostId === entry.destination));
 }
 
 function retryUnknown(id: string): Problem {

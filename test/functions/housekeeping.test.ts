@@ -34,6 +34,26 @@ test("whoever frees a slot admits the next in the order of asking, and those beh
   assert.equal(await phaseOf(world, third.id), "completed");
 });
 
+test("a migration that has waited long holds its hosts, so that others do not keep it waiting for ever", async () => {
+  const names = ["host-a", "host-b", "host-c", "host-d"];
+  const world = await makeCluster(names);
+  await runVm(world, "vm-1", "host-a");
+  await runVm(world, "vm-2", "host-a");
+  await runVm(world, "vm-3", "host-c");
+  const ask = async (vm: string, destination: string) =>
+    (await world.request("POST", "/migrations", { vm, destination })).body;
+  const busy = await ask("vm-3", "host-b");
+  const waiting = await ask("vm-1", "host-b");
+  world.clock.nowMs += 60_000;
+  for (const name of names) ok(await world.host(name).heartbeat());
+  const late = await ask("vm-2", "host-d");
+  assert.deepEqual([waiting.phase, late.phase, await phaseOf(world, late.id)], ["queued", "queued", "queued"]);
+  await world.request("POST", `/migrations/${busy.id}/cancel`, {});
+  assert.deepEqual([await phaseOf(world, waiting.id), await phaseOf(world, late.id)], ["setup", "queued"]);
+  await playAll(world);
+  assert.equal(await phaseOf(world, late.id), "completed");
+});
+
 test("a migration waits for a source that is silent, and begins when it is heard again", async () => {
   const world = await makeCluster(["host-a", "host-b"]);
   await runVm(world, "vm-1", "host-a");
