@@ -2,18 +2,8 @@
 // request carry host, incarnation and counters, those of every answer the counter and the control plane's time.
 import { z } from "zod";
 import { HostFacts } from "./host.ts";
-import {
-  ClusterId,
-  CopyId,
-  CopyRef,
-  FencingToken,
-  HostId,
-  type Incarnation,
-  Instant,
-  MigrationId,
-  VmId,
-} from "./ids.ts";
-import { EndReason, MigrationLimits, MigrationMode, MigrationRecord, MigrationTimings, Round } from "./migration.ts";
+import { ClusterId, CopyId, CopyRef, FencingToken, HostId, Instant, MigrationId, VmId } from "./ids.ts";
+import { EndReason, MigrationLimits, MigrationMode, MigrationTimings, Round } from "./migration.ts";
 import { Signed } from "./signing.ts";
 import { GuestReport, VmSpec, WantedRunState } from "./vm.ts";
 
@@ -246,8 +236,3 @@ export const ReportAnswer = z
 export type ReportAnswer = z.infer<typeof ReportAnswer>;
 
 export const DoorbellAnswer = z.object({ rang: z.boolean() }).meta({ id: "DoorbellAnswer" });
-
-/** Bodies of signed things, by their `type`. */
-export const SignedBody = z.discriminatedUnion("type", [HostCertificate, Assignment, MigrationRecord]);
-export type SignedBody = z.infer<typeof SignedBody>;
-export type { Incarnation };

@@ -245,18 +245,7 @@ const stages: { [S in DestinationStage]: Handler } = {
     }
   },
 
-  confirming(state, event) {
-    switch (event.kind) {
-      case "report-answered":
-        if (event.report !== "guest-confirmed") return step(state);
-        if (event.outcome === "unknown" || event.outcome === "later") return step(state, wakeSoon);
-        return reportOver(event.record ? learn(state, event.record) : state);
-      case "woke":
-        return step(state, confirmReport(state));
-      default:
-        return step(state);
-    }
-  },
+  confirming: untilConfirmed,
 
   returning(state, event) {
     switch (event.kind) {
@@ -319,18 +308,7 @@ const stages: { [S in DestinationStage]: Handler } = {
     }
   },
 
-  lost(state, event) {
-    switch (event.kind) {
-      case "report-answered":
-        if (event.report !== "guest-confirmed") return step(state);
-        if (event.outcome === "unknown" || event.outcome === "later") return step(state, wakeSoon);
-        return reportOver(event.record ? learn(state, event.record) : state);
-      case "woke":
-        return step(state, confirmReport(state));
-      default:
-        return step(state);
-    }
-  },
+  lost: untilConfirmed,
 
   reporting(state, event) {
     switch (event.kind) {
@@ -347,3 +325,17 @@ const stages: { [S in DestinationStage]: Handler } = {
 
   over: (state) => step(state),
 };
+
+/** What became of the guest is told until it is heard; then the slot is freed. */
+function untilConfirmed(state: DestinationState, event: DestinationEvent): DestinationStep {
+  switch (event.kind) {
+    case "report-answered":
+      if (event.report !== "guest-confirmed") return step(state);
+      if (event.outcome === "unknown" || event.outcome === "later") return step(state, wakeSoon);
+      return reportOver(event.record ? learn(state, event.record) : state);
+    case "woke":
+      return step(state, confirmReport(state));
+    default:
+      return step(state);
+  }
+}

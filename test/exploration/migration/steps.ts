@@ -314,7 +314,6 @@ function execute(world: World, at: Side): void {
   world.machines[at] = "running";
   world.memory.latest += 1;
   world.memory[at] = world.memory.latest;
-  if (at === "destination") world.hasExecutedAtDestination = true;
 }
 
 function carryOut(world: World, { at, command }: Extract<Pending, { kind: "command" }>): void {

@@ -52,7 +52,6 @@ export type World = {
   };
   /** How current each copy's memory is; the guest's own version is `latest`. */
   memory: { source: number; destination: number; latest: number };
-  hasExecutedAtDestination: boolean;
   stream: "none" | "open" | "finishing" | "done" | "failed";
   link: boolean;
   isExpecting: boolean;
@@ -103,7 +102,6 @@ export function initialWorld(): World {
     lock: { holder: "source", copyId: ends.source.copyId, fencingToken: ends.openedUnderToken, next: null },
     machines: { source: "running", destination: "none" },
     memory: { source: 1, destination: 0, latest: 1 },
-    hasExecutedAtDestination: false,
     stream: "none",
     link: false,
     isExpecting: false,
