@@ -5,7 +5,7 @@ import type { Copies, Copy, CopyEvent, CopyRequest } from "../ports/copies.ts";
 import type { Gate } from "../ports/gate.ts";
 import type { Hypervisor } from "../ports/hypervisor.ts";
 import type { LockFiles } from "../ports/lock-file.ts";
-import type { CopyMemo } from "../supervisor/memo.ts";
+import type { CopyMemo, CopyMemory } from "../supervisor/memo.ts";
 import { launchCopy, recoverCopy } from "../supervisor/open-copy.ts";
 import type { Supervisor, SupervisorPorts } from "../supervisor/supervisor.ts";
 import { type Life, mortal } from "./mortal.ts";
@@ -16,7 +16,16 @@ export interface LockVolume {
   holderDied(holder: object): void;
 }
 
-export type LocalHostPorts = { hypervisor: Hypervisor; locks: LockVolume; gate: Gate; clock: Clock };
+export type LocalHostPorts = {
+  hypervisor: Hypervisor;
+  locks: LockVolume;
+  gate: Gate;
+  clock: Clock;
+  /** Where a copy's memo is kept besides; by default in this object alone. */
+  memory?: (copyId: string) => CopyMemory;
+  /** The ports as one life of a supervisor sees them, on top of dying with it. */
+  enclose?: (copyId: string, life: Life, ports: SupervisorPorts) => SupervisorPorts;
+};
 
 const signOfLifeMs = 250;
 
@@ -39,9 +48,9 @@ export class LocalCopyHost {
   }
 
   /** The copies as one life of the agent sees them. One at a time. */
-  openAgent(): LocalCopies {
+  openAgent(clock: Clock = this.#ports.clock): LocalCopies {
     if (this.#agent) throw new Error("the agent of this host lives already");
-    this.#agent = new LocalCopies(this, this.#ports.clock);
+    this.#agent = new LocalCopies(this, clock);
     return this.#agent;
   }
 
@@ -118,22 +127,26 @@ export class LocalCopyHost {
   }
 
   #begin(memo: CopyMemo, start: (ports: SupervisorPorts) => Promise<Supervisor>): Entry {
-    const { hypervisor, locks, gate, clock } = this.#ports;
+    const { hypervisor, locks, gate, clock, enclose } = this.#ports;
+    const { copyId } = memo.request;
     const life: Life = { dead: false };
     const kept = { memo };
+    const durable = this.#ports.memory?.(copyId);
     const memory = {
       write: async (written: CopyMemo) => {
+        await durable?.write(written);
         kept.memo = structuredClone(written);
       },
     };
-    const supervisor = start({
+    const ports: SupervisorPorts = {
       hypervisor: mortal(hypervisor, life),
       lockFiles: mortal(locks.as(life), life),
       gate: mortal(gate, life),
       memory: mortal(memory, life),
       clock,
-      directory: `/copies/${memo.request.copyId}`,
-    });
+      directory: `/copies/${copyId}`,
+    };
+    const supervisor = start(enclose?.(copyId, life, ports) ?? ports);
     const died = Promise.withResolvers<never>();
     for (const promise of [died.promise, supervisor]) promise.catch(() => {});
     const entry: Entry = {

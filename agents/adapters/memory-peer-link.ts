@@ -13,10 +13,12 @@ export type MemoryPeerNetworkOptions = {
   clock: Clock;
   /** Carries a message: call `deliver` now, later, twice or never. Default: at once, in order. */
   carry?: (delivery: Delivery, deliver: () => void) => void;
+  /** Makes the streams' keys. Default: they count up. */
+  randomBytes?: (length: number) => Uint8Array;
 };
 
 type Listener = { host: MemoryHost; identity: PeerIdentity; onLink: (link: PeerLink) => void; current: LinkEnd | null };
-type MemoryHost = { address: string; incarnation: string; versions: readonly number[] };
+type MemoryHost = { address: string; incarnation: string; versions: readonly number[]; isGone: boolean };
 
 const tryAgainMs = 10;
 
@@ -25,6 +27,7 @@ export class MemoryPeerNetwork {
   readonly #listeners = new Map<string, Listener>();
   readonly #links = new Set<{ addresses: string[]; cut: (detail: string) => void }>();
   readonly #cut = new Set<string>();
+  readonly #hosts = new Map<string, MemoryHost>();
   #linkCount = 0;
 
   constructor(options: MemoryPeerNetworkOptions) {
@@ -33,7 +36,8 @@ export class MemoryPeerNetwork {
 
   /** The links as the host with this migration address makes them. */
   at(host: { address: string; incarnation: string; versions?: readonly number[] }): PeerLinks {
-    const own: MemoryHost = { versions: [1], ...host };
+    const own: MemoryHost = { versions: [1], ...host, isGone: false };
+    this.#hosts.set(host.address, own);
     return {
       connect: (identity, timeoutMs) => this.#connect(own, identity, timeoutMs),
       expect: async (identity, onLink) => this.#expect(own, identity, onLink),
@@ -52,6 +56,8 @@ export class MemoryPeerNetwork {
 
   /** An agent or its host is gone: its links close at the other end, its listeners are gone. */
   hostDied(address: string): void {
+    const host = this.#hosts.get(address);
+    if (host) host.isGone = true;
     for (const [key, listener] of this.#listeners) if (listener.host.address === address) this.#listeners.delete(key);
     for (const link of this.#links) if (link.addresses.includes(address)) link.cut("the peer is gone");
   }
@@ -71,6 +77,7 @@ export class MemoryPeerNetwork {
     const { source, destination } = identity.assignment;
     const endMs = clock.monotonicMs() + timeoutMs;
     while (true) {
+      if (host.isGone) throw new Error("this host is gone");
       const listener = this.#cut.has(pair(source.address, destination.address))
         ? undefined
         : this.#listenerAt(destination.address);
@@ -93,13 +100,19 @@ export class MemoryPeerNetwork {
     if (!Number.isFinite(version))
       throw new PeerRefused("no-common-version: no version of the peer protocol in common");
 
-    const streamKey = new Uint8Array(32);
-    new DataView(streamKey.buffer).setUint32(0, ++this.#linkCount);
+    const streamKey = this.#newStreamKey();
     const [near, far] = this.#link(source, listener.host, assignment.migrationId, streamKey, version);
     listener.current?.close();
     listener.current = far;
     queueMicrotask(() => listener.onLink(far));
     return near;
+  }
+
+  #newStreamKey(): Uint8Array {
+    if (this.#options.randomBytes) return this.#options.randomBytes(32);
+    const key = new Uint8Array(32);
+    new DataView(key.buffer).setUint32(0, ++this.#linkCount);
+    return key;
   }
 
   #link(source: MemoryHost, destination: MemoryHost, migrationId: string, streamKey: Uint8Array, version: number) {

@@ -4,7 +4,8 @@
 
 export type Life = { dead: boolean };
 
-const never = new Promise<never>(() => {});
+/** Made anew each time: one for all would keep alive whatever ever waited for it. */
+const never = (): Promise<never> => new Promise(() => {});
 
 export function mortal<T extends object>(target: T, life: Life): T {
   return new Proxy(target, {
@@ -12,12 +13,12 @@ export function mortal<T extends object>(target: T, life: Life): T {
       const value: unknown = Reflect.get(object, name, object);
       if (typeof value !== "function") return value;
       return (...parameters: unknown[]) => {
-        if (life.dead) return never;
+        if (life.dead) return never();
         const result: unknown = value.apply(object, parameters);
         if (!(result instanceof Promise)) return result;
         return result.then(
-          (answer) => (life.dead ? never : lend(answer, life)),
-          (error) => (life.dead ? never : Promise.reject(error)),
+          (answer) => (life.dead ? never() : lend(answer, life)),
+          (error) => (life.dead ? never() : Promise.reject(error)),
         );
       };
     },

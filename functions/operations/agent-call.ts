@@ -180,8 +180,11 @@ async function read<A>(ports: Ports, call: AgentCall, request: AgentRequest<A>):
 
 const incarnationKey = (call: AgentCall): Key => keys.incarnation(call.clusterId, call.hostId, call.incarnation);
 
-const verifiers = new Map<string, Verify>();
-async function verifierOf(publicKey: string): Promise<Verify> {
+/** Per deployment, so that one process may play several, each from its beginning. */
+const verifiersOf = new WeakMap<object, Map<string, Verify>>();
+async function verifierOf(ports: Ports, publicKey: string): Promise<Verify> {
+  const verifiers = verifiersOf.get(ports.signing) ?? new Map<string, Verify>();
+  verifiersOf.set(ports.signing, verifiers);
   const known = verifiers.get(publicKey);
   if (known) return known;
   const made = await verifierFrom(publicKey);
@@ -206,7 +209,7 @@ async function authenticate(ports: Ports, call: AgentCall, found: Found): Promis
     counter: String(call.counter),
     acknowledged: String(call.acknowledged),
   };
-  const created = await verifyRequest(parts, headers, await verifierOf(identity.publicKey));
+  const created = await verifyRequest(parts, headers, await verifierOf(ports, identity.publicKey));
   if (created === null || headers.contentDigest !== (await contentDigest(call.body))) {
     return { code: "signature-invalid", detail: "Sign the request with the key that this host joined with." };
   }

@@ -1,36 +1,45 @@
 // A whole cluster in one process: the real operations behind the real HTTP application, real agents and supervisors,
 // on a simulated hypervisor, network, disks and shared volume. What dies here dies as a process would.
-import { randomBytes } from "node:crypto";
 import { memoryCounter } from "../../agents/adapters/counter-file.ts";
 import { createHttpControlPlane } from "../../agents/adapters/http-control-plane.ts";
-import { LocalCopyHost } from "../../agents/adapters/local-copies.ts";
+import { LocalCopyHost, type LocalHostPorts, type LockVolume } from "../../agents/adapters/local-copies.ts";
 import { createLongPollDoorbellWait } from "../../agents/adapters/long-poll-doorbell-wait.ts";
 import { MemoryGate } from "../../agents/adapters/memory-gate.ts";
 import { MemoryJournalDisk, openMemoryJournal } from "../../agents/adapters/memory-journal.ts";
 import { MemoryLockVolume } from "../../agents/adapters/memory-lock-file.ts";
-import { MemoryPeerNetwork } from "../../agents/adapters/memory-peer-link.ts";
-import { createExecutionLog } from "../../agents/adapters/simulated/execution-log.ts";
+import { MemoryPeerNetwork, type MemoryPeerNetworkOptions } from "../../agents/adapters/memory-peer-link.ts";
+import { type Life, mortal } from "../../agents/adapters/mortal.ts";
+import type { AcknowledgedCounter, Fetch } from "../../agents/adapters/signed-requests.ts";
+import { createExecutionLog, type ExecutionLog } from "../../agents/adapters/simulated/execution-log.ts";
 import { SimulatedHost } from "../../agents/adapters/simulated/host.ts";
 import { createSimulatedHypervisor } from "../../agents/adapters/simulated/hypervisor.ts";
-import { createSimulatedNetwork } from "../../agents/adapters/simulated/network.ts";
-import { systemClock } from "../../agents/adapters/system-clock.ts";
+import { createSimulatedNetwork, type SimulatedNetwork } from "../../agents/adapters/simulated/network.ts";
 import { Agent } from "../../agents/agent.ts";
+import type { Clock } from "../../agents/ports/clock.ts";
+import type { Copies } from "../../agents/ports/copies.ts";
+import type { Gate } from "../../agents/ports/gate.ts";
+import type { Journal } from "../../agents/ports/journal.ts";
+import type { PeerLinks } from "../../agents/ports/peer-link.ts";
 import type { Log } from "../../agents/roles/context.ts";
+import type { SupervisorPorts } from "../../agents/supervisor/supervisor.ts";
 import { createLongPollDoorbell } from "../../functions/adapters/long-poll-doorbell.ts";
 import { createMemoryTable } from "../../functions/adapters/memory-table.ts";
-import { createApp } from "../../functions/http/app.ts";
+import { type App, createApp } from "../../functions/http/app.ts";
 import { allScopes, installKey } from "../../functions/operations/api-keys.ts";
 import type { Doorbell } from "../../functions/ports/doorbell.ts";
-import type { Settings } from "../../functions/ports/ports.ts";
+import type { Ports, Settings } from "../../functions/ports/ports.ts";
 import type { Table } from "../../functions/ports/table.ts";
-import { systemPorts } from "../../functions/runtime/system-ports.ts";
+import { makeUlids, systemPorts } from "../../functions/runtime/system-ports.ts";
 import type { JoinAnswer } from "../../schemas/agent.ts";
 import type { HostFacts } from "../../schemas/host.ts";
 import { isTerminal, type Migration } from "../../schemas/migration.ts";
 import { makeKeyPair, signerFrom } from "../../schemas/signing.ts";
 import type { Vm } from "../../schemas/vm.ts";
+import { realWorld, type World } from "./world.ts";
 
 export type ClusterOptions = {
+  /** Time and chance; the machine's own by default. */
+  world?: World;
   hosts: number;
   settings?: Partial<Settings>;
   /** Wraps the table or the doorbell, to injure them. */
@@ -38,6 +47,33 @@ export type ClusterOptions = {
   doorbell?: (doorbell: Doorbell) => Doorbell;
   /** Sees every request of an agent; answers one in the control plane's place, or null to let it pass. */
   intercept?: (request: AgentRequest) => Promise<Response | null> | Response | null;
+  /** Stands between each process and what it reaches. */
+  enclosure?: Enclosure;
+  /** What of a host's disk outlives its processes; in memory by default. */
+  storage?: (hostId: string) => Storage;
+  locks?: LockVolume;
+  /** Carries the peer links' messages. */
+  carry?: MemoryPeerNetworkOptions["carry"];
+  onLog?: (hostId: string, entry: Parameters<Log>[0]) => void;
+  onExecution?: Parameters<typeof createExecutionLog>[0];
+};
+
+export type Storage = { gate: Gate; openJournal(): Promise<Journal>; memory?: LocalHostPorts["memory"] };
+
+/** All that one life of an agent reaches. */
+export type AgentPorts = {
+  copies: Copies;
+  peerLinks: PeerLinks;
+  journal: Journal;
+  clock: Clock;
+  counter: AcknowledgedCounter;
+  fetch: Fetch;
+};
+export type Enclosure = {
+  clock(host: TestHost, life: Life): Clock;
+  /** @returns the ports as this life of the agent sees them */
+  agent(host: TestHost, life: Life, ports: AgentPorts): AgentPorts;
+  supervisor(host: TestHost, copyId: string, life: Life, ports: SupervisorPorts): SupervisorPorts;
 };
 
 /** `kind` is a report's kind, or the last part of the path. `pass` lets it through now and gives the answer. */
@@ -47,16 +83,11 @@ const apiKey = "test-key-0123456789abcdef";
 const clusterId = "test";
 
 export async function startCluster(options: ClusterOptions): Promise<TestCluster> {
+  const world = options.world ?? realWorld;
   const signingKey = (await makeKeyPair()).privateKey;
-  const doorbell = createLongPollDoorbell();
-  const ports = await systemPorts({
-    table: options.table ?? createMemoryTable(),
-    doorbell: options.doorbell?.(doorbell) ?? doorbell,
-    signingKey,
-    settings: { tableId: "test", heartbeatMs: 500, busyHeartbeatMs: 200, leaseMs: 5000, ...options.settings },
-  });
-  await installKey(ports, apiKey, { keyId: "test", scopes: allScopes });
-  const cluster = new TestCluster(createApp(ports, { log: () => {} }), options);
+  const table = options.table ?? createMemoryTable();
+  const cluster = new TestCluster(options, world, { table, signingKey });
+  await installKey(await cluster.startControlPlane(), apiKey, { keyId: "test", scopes: allScopes });
   await cluster.call("POST", "/v1/clusters", { cluster: clusterId });
   for (let index = 0; index < options.hosts; index += 1) await cluster.addHost(index);
   await Promise.all(cluster.hosts.map((host) => host.startAgent()));
@@ -64,20 +95,66 @@ export async function startCluster(options: ClusterOptions): Promise<TestCluster
 }
 
 export class TestCluster {
-  readonly app: ReturnType<typeof createApp>;
   readonly options: ClusterOptions;
+  readonly world: World;
   readonly hosts: TestHost[] = [];
   readonly faults: string[] = [];
-  readonly executions = createExecutionLog((fault) => this.faults.push(`${fault.kind}: ${fault.detail}`));
-  readonly network = createSimulatedNetwork({ clock: systemClock });
-  readonly peerNetwork = new MemoryPeerNetwork({ clock: systemClock });
+  readonly executions: ExecutionLog;
+  readonly network: SimulatedNetwork;
+  readonly peerNetwork: MemoryPeerNetwork;
   readonly locks = new MemoryLockVolume();
   readonly logLines: string[] = [];
   isControlPlaneAway = false;
+  readonly #deployment: { table: Table; signingKey: string };
+  #controlPlane: { app: App; life: Life } | null = null;
 
-  constructor(app: ReturnType<typeof createApp>, options: ClusterOptions) {
-    this.app = app;
+  constructor(options: ClusterOptions, world: World, deployment: { table: Table; signingKey: string }) {
+    const { clock } = world;
     this.options = options;
+    this.world = world;
+    this.#deployment = deployment;
+    this.executions = createExecutionLog((fault) => {
+      this.faults.push(`${fault.kind}: ${fault.detail}`);
+      options.onExecution?.(fault);
+    });
+    this.network = createSimulatedNetwork({ clock });
+    const { carry } = options;
+    this.peerNetwork = new MemoryPeerNetwork({ clock, randomBytes: world.randomBytes, ...(carry ? { carry } : {}) });
+  }
+
+  get app(): App {
+    if (!this.#controlPlane) throw new Error("the control plane is not started");
+    return this.#controlPlane.app;
+  }
+
+  /** A new life of the control plane on the same table; the one before ends as by kill -9. */
+  async startControlPlane(): Promise<Ports> {
+    const { clock, wallNowMs, randomBytes } = this.world;
+    if (this.#controlPlane) this.#controlPlane.life.dead = true;
+    const life: Life = { dead: false };
+    const doorbell = createLongPollDoorbell({ after: clock.after });
+    const ports: Ports = {
+      ...(await systemPorts({
+        table: mortal(this.#deployment.table, life),
+        doorbell: this.options.doorbell?.(doorbell) ?? doorbell,
+        signingKey: this.#deployment.signingKey,
+        settings: { tableId: "test", heartbeatMs: 500, busyHeartbeatMs: 200, leaseMs: 5000, ...this.options.settings },
+      })),
+      clock: { nowMs: wallNowMs, sleep: (milliseconds) => clock.sleep(milliseconds) },
+      newId: makeUlids(wallNowMs, randomBytes),
+      randomBytes,
+    };
+    this.#controlPlane = { app: createApp(ports, { log: () => {} }), life };
+    return ports;
+  }
+
+  /** One request to the life of the control plane that there is now. */
+  async send(path: string, init: RequestInit): Promise<Response> {
+    const { app } = this;
+    const life = this.#controlPlane?.life;
+    const response = await app.request(path, init);
+    if (life?.dead) throw new Error("the connection was reset");
+    return response;
   }
 
   async addHost(index: number): Promise<TestHost> {
@@ -100,10 +177,15 @@ export class TestCluster {
     return answer as T;
   }
 
-  async tryCall(method: string, path: string, body?: unknown): Promise<{ status: number; body: unknown }> {
-    const response = await this.app.request(path, {
+  async tryCall(
+    method: string,
+    path: string,
+    body?: unknown,
+    headers: { [name: string]: string } = {},
+  ): Promise<{ status: number; body: unknown }> {
+    const response = await this.send(path, {
       method,
-      headers: { authorization: `Bearer ${apiKey}`, "content-type": "application/json" },
+      headers: { authorization: `Bearer ${apiKey}`, "content-type": "application/json", ...headers },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
     return { status: response.status, body: await response.json() };
@@ -158,11 +240,12 @@ export class TestCluster {
     withinMs = 20_000,
     seen: () => string = () => "",
   ): Promise<void> {
-    const endMs = systemClock.monotonicMs() + withinMs;
+    const { clock } = this.world;
+    const endMs = clock.monotonicMs() + withinMs;
     while (!(await isTrue())) {
-      if (systemClock.monotonicMs() > endMs)
+      if (clock.monotonicMs() > endMs)
         throw new Error(`not within ${withinMs} ms: ${seen()}\n${this.logLines.slice(-60).join("\n")}`);
-      await systemClock.sleep(10);
+      await clock.sleep(10);
     }
   }
 
@@ -185,29 +268,44 @@ export class TestHost {
   readonly counter = memoryCounter();
   readonly simulated: SimulatedHost;
   readonly copyHost: LocalCopyHost;
-  incarnation = randomBytes(16).toString("hex");
+  incarnation: string;
+  readonly #storage: Storage;
   #identity: { answer: JoinAnswer; privateKey: string } | null = null;
-  #agent: { agent: Agent; life: { isDead: boolean }; ended: AbortController } | null = null;
+  #agent: { agent: Agent; life: Life } | null = null;
   #isFirstLife = true;
   /** This host alone cannot reach the control plane. */
   isCutOff = false;
 
   constructor(cluster: TestCluster, hostId: string, address: string) {
+    const { clock, random } = cluster.world;
+    const { enclosure, locks } = cluster.options;
     this.cluster = cluster;
     this.hostId = hostId;
     this.address = address;
+    this.incarnation = this.#newIncarnation();
+    this.#storage = cluster.options.storage?.(hostId) ?? {
+      gate: this.gate,
+      openJournal: async () => openMemoryJournal(this.disk),
+    };
     this.simulated = new SimulatedHost({
-      clock: systemClock,
+      clock,
       network: cluster.network,
-      random: Math.random,
+      random,
       log: cluster.executions,
       hostId,
     });
     this.copyHost = new LocalCopyHost({
       hypervisor: createSimulatedHypervisor(this.simulated),
-      locks: cluster.locks,
-      gate: this.gate,
-      clock: systemClock,
+      locks: locks ?? cluster.locks,
+      gate: this.#storage.gate,
+      ...(this.#storage.memory ? { memory: this.#storage.memory } : {}),
+      clock,
+      ...(enclosure
+        ? {
+            enclose: (copyId: string, life: Life, ports: SupervisorPorts) =>
+              enclosure.supervisor(this, copyId, life, ports),
+          }
+        : {}),
     });
   }
 
@@ -216,7 +314,7 @@ export class TestHost {
       host: this.hostId,
     });
     const keys = await makeKeyPair();
-    const response = await this.cluster.app.request("/v1/join", {
+    const response = await this.cluster.send("/v1/join", {
       method: "POST",
       headers: { "content-type": "application/json" },
       body: JSON.stringify({ token, host: this.hostId, publicKey: keys.publicKey, facts: this.#facts() }),
@@ -225,71 +323,106 @@ export class TestHost {
     this.#identity = { answer: (await response.json()) as JoinAnswer, privateKey: keys.privateKey };
   }
 
+  /** Resolves when its first heartbeat was answered. */
   async startAgent(): Promise<void> {
+    const joined = Promise.withResolvers<void>();
+    await this.openAgent(joined.resolve);
+    await joined.promise;
+  }
+
+  /** A new life of the agent. */
+  async openAgent(onJoined: () => void = () => {}): Promise<void> {
     if (!this.#identity) throw new Error("not joined");
-    const life = { isDead: false };
+    const { cluster, hostId, incarnation } = this;
+    const life: Life = { dead: false };
+    const isFirstLife = this.#isFirstLife;
+    this.#isFirstLife = false;
+    const log: Log = (entry) => {
+      if (life.dead) return;
+      cluster.logLines.push(`${hostId} ${JSON.stringify(entry)}`);
+      cluster.options.onLog?.(hostId, entry);
+    };
+    const { enclosure } = cluster.options;
+    const ownClock = enclosure?.clock(this, life) ?? cluster.world.clock;
+    const outside: AgentPorts = {
+      copies: this.copyHost.openAgent(ownClock),
+      peerLinks: cluster.peerNetwork.at({ address: this.address, incarnation }),
+      journal: await this.#storage.openJournal(),
+      clock: ownClock,
+      counter: this.counter,
+      fetch: (url, init) => this.#fetch(life, url, init),
+    };
+    const ports = enclosure?.agent(this, life, outside) ?? outside;
+    const { copies, peerLinks, journal, clock } = ports;
     const sign = await signerFrom(this.#identity.privateKey);
     const controlPlane = await createHttpControlPlane({
       url: "http://control-plane",
       cluster: clusterId,
-      host: this.hostId,
-      incarnation: this.incarnation,
+      host: hostId,
+      incarnation,
       sign,
       verificationKey: this.#identity.answer.verificationKey,
-      fetch: (url, init) => this.#fetch(life, url, init),
-      clock: systemClock,
-      acknowledged: this.counter,
-      wallNowMs: Date.now,
+      fetch: ports.fetch,
+      clock,
+      acknowledged: ports.counter,
+      wallNowMs: () => this.wallNowMs(),
       timeoutMs: 1000,
     });
-    const log: Log = (entry) => {
-      this.cluster.logLines.push(`${this.hostId} ${JSON.stringify(entry)}`);
-    };
-    const joined = Promise.withResolvers<void>();
     const agent = new Agent({
       context: {
-        hostId: this.hostId,
-        incarnation: this.incarnation,
-        copies: this.copyHost.openAgent(),
+        hostId,
+        incarnation,
+        copies,
         controlPlane,
-        peerLinks: this.cluster.peerNetwork.at({ address: this.address, incarnation: this.incarnation }),
-        journal: openMemoryJournal(this.disk),
-        clock: systemClock,
-        randomBytes: (length) => randomBytes(length),
+        peerLinks,
+        journal,
+        clock,
+        randomBytes: cluster.world.randomBytes,
         sign,
-        log: (entry) => life.isDead || log(entry),
+        log,
         commitMs: () => 5,
         agentSilenceMs: 1000,
       },
       doorbell: createLongPollDoorbellWait(controlPlane.requests),
       facts: async () => this.#facts(),
-      isFirstLife: this.#isFirstLife,
-      onJoined: () => joined.resolve(),
+      isFirstLife,
+      onJoined,
       onRefused: (detail) => log({ event: "refused", detail }),
     });
-    this.#isFirstLife = false;
-    const ended = new AbortController();
-    this.#agent = { agent, life, ended };
+    this.#agent = { agent, life };
     await agent.start();
-    await joined.promise;
+  }
+
+  get isAgentAlive(): boolean {
+    return this.#agent !== null;
+  }
+
+  /** This host's own wall clock, a first guess at the time. */
+  wallNowMs(): number {
+    return this.cluster.world.wallNowMs();
   }
 
   /** As by kill -9: it acts no more; guests and supervisors live on. */
   killAgent(): void {
     if (!this.#agent) return;
-    this.#agent.life.isDead = true;
+    this.#agent.life.dead = true;
     this.cluster.peerNetwork.hostDied(this.address);
     this.copyHost.agentDied();
     void this.#agent.agent.stop();
     this.#agent = null;
   }
 
-  /** The power goes and comes back: no process survives, disks do. */
-  reboot(): void {
+  /** The power goes: no process survives, disks do. */
+  losePower(): void {
     this.killAgent();
     this.copyHost.hostDied();
     this.simulated.losePower();
-    this.incarnation = randomBytes(16).toString("hex");
+  }
+
+  /** The power goes and comes back. */
+  reboot(): void {
+    this.losePower();
+    this.incarnation = this.#newIncarnation();
     this.#isFirstLife = true;
   }
 
@@ -298,17 +431,21 @@ export class TestHost {
     this.simulated.losePower();
   }
 
-  async #fetch(life: { isDead: boolean }, url: string, init: RequestInit): Promise<Response> {
-    const isAway = () => life.isDead || this.isCutOff || this.cluster.isControlPlaneAway;
+  async #fetch(life: Life, url: string, init: RequestInit): Promise<Response> {
+    const isAway = () => life.dead || this.isCutOff || this.cluster.isControlPlaneAway;
     if (isAway()) throw new Error("the control plane cannot be reached");
     const { pathname, search } = new URL(url);
-    const pass = async () => this.cluster.app.request(pathname + search, init);
+    const pass = () => this.cluster.send(pathname + search, init);
     const body = typeof init.body === "string" ? (JSON.parse(init.body) as { kind?: string }) : {};
     const kind = body.kind ?? pathname.split("/").at(-1) ?? "";
     const intercepted = await this.cluster.options.intercept?.({ hostId: this.hostId, kind, pass });
     const response = intercepted ?? (await pass());
     if (isAway()) throw new Error("the answer was lost");
     return response;
+  }
+
+  #newIncarnation(): string {
+    return Array.from(this.cluster.world.randomBytes(16), (byte) => byte.toString(16).padStart(2, "0")).join("");
   }
 
   #facts(): HostFacts {

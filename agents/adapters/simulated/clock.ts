@@ -5,11 +5,14 @@ import type { Clock } from "../../ports/clock.ts";
 export interface SimulatedClock extends Clock {
   /** Fires the timers of the next instant that has any. False when none is set. */
   step(): boolean;
+  /** When the next timer fires; null when none is set. */
+  nextAtMs(): number | null;
   /** Steps whenever this process has nothing else to do. @returns how to stop it */
   runFreely(): () => void;
 }
 
-type Timer = { atMs: number; order: number; action: () => void };
+/** A stopped timer has no action, and passes without notice. */
+type Timer = { atMs: number; order: number; action: (() => void) | null };
 
 /** @param startMs what the clock shows first */
 export function createSimulatedClock(startMs = 0): SimulatedClock {
@@ -21,15 +24,23 @@ export function createSimulatedClock(startMs = 0): SimulatedClock {
     const timer: Timer = { atMs: nowMs + Math.max(0, milliseconds), order: nextOrder++, action };
     push(timers, timer);
     return () => {
-      timer.action = () => {};
+      timer.action = null;
     };
   };
 
+  const first = (): Timer | null => {
+    while (timers[0]?.action === null) pop(timers);
+    return timers[0] ?? null;
+  };
+
   const step = (): boolean => {
-    const first = timers[0];
-    if (!first) return false;
-    nowMs = first.atMs;
-    pop(timers)?.action();
+    const next = first();
+    if (!next) return false;
+    pop(timers);
+    nowMs = next.atMs;
+    const { action } = next;
+    next.action = null; // What it held may be forgotten while somebody still keeps the way to stop it.
+    action?.();
     return true;
   };
 
@@ -50,6 +61,7 @@ export function createSimulatedClock(startMs = 0): SimulatedClock {
         signal?.addEventListener("abort", onAbort, { once: true });
       }),
     step,
+    nextAtMs: () => first()?.atMs ?? null,
     runFreely: () => {
       let running = true;
       const turn = () => {
