@@ -18,6 +18,8 @@ const ends = {
   destination: { hostId: "destination", copyId: "destination" },
   openedUnderToken: 1,
 };
+/** A copy that is started from the disk. */
+const third = { hostId: "a new copy", copyId: "third" };
 const cause = { reason: "stream-failed", detail: "" } as const;
 
 /** Every verdict, and those that differ within one kind. */
@@ -35,7 +37,7 @@ const states: { [K in Verdict["kind"]]: { name: string; verdict: Verdict }[] } =
     verdict: { kind: "aborted", token: 2, by, ...cause },
   })),
   returned: [{ name: "returned", verdict: { kind: "returned", token: 3, ...cause } }],
-  forced: [{ name: "forced", verdict: { kind: "forced", token: 2, owner: "destination", statement: "" } }],
+  forced: [{ name: "forced", verdict: { kind: "forced", token: 2, owner: ends.source, statement: "" } }],
 };
 
 const events: { [K in VerdictEvent["kind"]]: { name: string; event: VerdictEvent }[] } = {
@@ -73,6 +75,24 @@ const events: { [K in VerdictEvent["kind"]]: { name: string; event: VerdictEvent
       event: { kind: "guest-confirmed", by: "destination", fencingToken: 1, outcome: "running", detail: "" },
     },
   ],
+  "source-takes-back": (["asked for by an operator", "not asked for"] as const).map((how) => ({
+    name: `\`source-takes-back\`, ${how}`,
+    event: {
+      kind: "source-takes-back",
+      by: "source",
+      fencingToken: 1,
+      asked: how === "not asked for" ? null : { statement: "", refused: null },
+    },
+  })),
+  "operator-forces": [
+    { name: "nobody", source: false, destination: false },
+    { name: "the source", source: true, destination: false },
+    { name: "the destination", source: false, destination: true },
+    { name: "both", source: true, destination: true },
+  ].map(({ name, ...lost }) => ({
+    name: `\`operator-forces\`, ${name} declared lost`,
+    event: { kind: "operator-forces", owner: third, lost, statement: "" },
+  })),
 };
 
 function cell(verdict: Verdict, event: VerdictEvent): string {
@@ -137,7 +157,7 @@ function endTable(): string {
     ["aborted because `vm-stopped`", { kind: "aborted", token: 2, by: "source", reason: "vm-stopped", detail: "" }],
     ["aborted for any other reason", { kind: "aborted", token: 2, by: "source", ...cause }],
     ["returned", { kind: "returned", token: 3, ...cause }],
-    ["forced", { kind: "forced", token: 2, owner: "destination", statement: "" }],
+    ["forced", { kind: "forced", token: 2, owner: ends.source, statement: "" }],
   ];
   return rows.map(([name, verdict]) => `| ${name} | \`${phaseOf({ ...migration, verdict }, null)}\` |`).join("\n");
 }
@@ -164,7 +184,6 @@ other token than the one the migration opened under:
 |---|---|
 ${guardTable()}
 
-No event makes the verdict \`forced\` yet; the record has room for it.
 
 ## Phases
 

@@ -102,6 +102,10 @@ export const CopyDuty = z.object({
   hasRun: z
     .boolean()
     .meta({ description: "It was seen executing. If it is not there any more it is lost, and never built anew." }),
+  replaceLockFile: z.boolean().optional().meta({
+    description:
+      "An operator has said that no process holds the VM's disk any more, whatever the lock file looks like.",
+  }),
 });
 export type CopyDuty = z.infer<typeof CopyDuty>;
 
@@ -188,6 +192,10 @@ export const AgentReport = z
       reason: EndReason,
       detail: z.string().max(1000),
     }),
+    z.object({ kind: z.literal("source-takes-back"), ...onMigration }).meta({
+      description: "It holds the lock file, which still named its own copy: the destination never took it.",
+    }),
+    z.object({ kind: z.literal("take-back-refused"), ...onMigration, detail: z.string().max(1000) }),
     z.object({
       kind: z.literal("guest-confirmed"),
       ...onMigration,

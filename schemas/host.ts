@@ -42,6 +42,20 @@ export const HostFacts = z
   .meta({ id: "HostFacts" });
 export type HostFacts = z.infer<typeof HostFacts>;
 
+/** What an operator must say to declare a host lost, to the letter. */
+export const lostStatement = "this host is off and cannot come back as it was";
+
+export const HostLoss = z
+  .strictObject({
+    incarnation: Incarnation.meta({ description: "The one that has ended, as the host's view shows it." }),
+    reason: text(500)
+      .min(3)
+      .meta({ description: "How you know, for the record.", examples: ["power cut in rack 7"] }),
+    statement: z.literal(lostStatement, { error: `to the letter: "${lostStatement}"` }),
+  })
+  .meta({ id: "HostLoss" });
+export type HostLoss = z.infer<typeof HostLoss>;
+
 export const Host = z
   .object({
     host: HostId,
@@ -51,6 +65,10 @@ export const Host = z
     incarnationNumber: z.int().min(0),
     alive: z.boolean().meta({ description: "The lease has not lapsed, on the control plane's clock." }),
     leaseExpiresAt: z.iso.datetime().nullable(),
+    declaredLost: z
+      .object({ incarnation: Incarnation, reason: z.string(), by: z.string(), at: z.iso.datetime() })
+      .nullable()
+      .meta({ description: "An operator's word that this incarnation has ended; nothing it says counts." }),
     migration: MigrationId.nullable().meta({ description: "The one migration that holds this host's slot." }),
     revision: z.int(),
   })

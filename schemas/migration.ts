@@ -87,6 +87,7 @@ export const EndReason = z.enum([
   "run-refused", // the destination could not let the guest run
   "agent-restarted",
   "guest-lost",
+  "host-declared-lost", // an operator decided it
 ]);
 export type EndReason = z.infer<typeof EndReason>;
 
@@ -182,6 +183,9 @@ export const MigrationRecord = z
     owner: CopyRef.meta({ description: "The copy that the verdict names." }),
     confirmed: z.boolean(),
     cancelRequested: EndReason.nullable(),
+    takeBackRequested: z.boolean().optional().meta({
+      description: "An operator asks the source to take its stopped copy back, if the lock file proves that it may.",
+    }),
     isOver: z
       .boolean()
       .optional()

@@ -37,6 +37,31 @@ export const VmStart = z
   .meta({ id: "VmStart" });
 export type VmStart = z.infer<typeof VmStart>;
 
+/** What an operator must say to have a lock file replaced that looks held, to the letter. */
+export const unlockStatement = "no process holds the disk of this vm any more";
+
+/** For a VM whose owner's host was declared lost. */
+export const VmForce = z
+  .strictObject({
+    reason: z.string().min(3).max(500).meta({ description: "Why, for the record." }),
+    action: z.discriminatedUnion("kind", [
+      z.strictObject({
+        kind: z.literal("start-from-disk"),
+        host: HostId,
+        overrideLockFile: z
+          .literal(unlockStatement, { error: `to the letter: "${unlockStatement}"` })
+          .optional()
+          .meta({ description: "Only where the lock file stays held although its holder is gone." }),
+      }),
+      z.strictObject({ kind: z.literal("take-back") }).meta({
+        description:
+          "The source of a committed migration whose destination was lost goes on with its stopped copy, where the lock file proves that the destination never ran the guest.",
+      }),
+    ]),
+  })
+  .meta({ id: "VmForce" });
+export type VmForce = z.infer<typeof VmForce>;
+
 export const WantedRunState = z.enum(["running", "paused", "stopped"]);
 export type WantedRunState = z.infer<typeof WantedRunState>;
 

@@ -32,6 +32,7 @@ export function newMigration(facts: {
     openedUnderToken: vm.fencingToken,
     verdict: { kind: "open", token: vm.fencingToken },
     cancelRequested: null,
+    takeBack: null,
     seen: { source: null, destination: null },
     holds: { source: false, destination: false },
   };
@@ -67,6 +68,7 @@ export function recordOf(clusterId: string, migration: MigrationState): RecordDa
     owner: ownerBy(verdict, migration),
     confirmed: isConfirmed(migration),
     cancelRequested: migration.cancelRequested,
+    takeBackRequested: migration.takeBack ? migration.takeBack.refused === null : false,
     isOver: migration.stage === "ended",
   };
 }
@@ -111,6 +113,8 @@ export function reasonOf({ verdict }: MigrationState): { reason: EndReason; deta
       return verdict.confirmed?.outcome === "guest-lost"
         ? { reason: "guest-lost", detail: verdict.confirmed.detail }
         : null;
+    case "forced":
+      return { reason: "host-declared-lost", detail: verdict.statement };
     default:
       return null;
   }

@@ -3,13 +3,15 @@
 //   M2  A slot frees on its own host's report alone; where that host never claimed, an abort frees it.
 //   M3  The VM takes its next migration when its owner was seen in the wanted run state (or as ended).
 //   M4  A host is told of every change that it did not make itself.
+//   M5  A copy whose host was declared lost counts as gone. Its host's slot stays until the migration is settled, so
+//       that a host that returns before is told what its copy is.
 import type { EndReason } from "../../schemas/migration.ts";
 import type { ProblemCode } from "../../schemas/problems.ts";
 import { isConfirmed, isSettled, reasonOf, recordOf } from "./migrations.ts";
 import type { EventDraft, MigrationState, Role, Seen, Slot, VmRecord } from "./records.ts";
 import { isSame } from "./same.ts";
-import { decideVerdict, ownerBy, type VerdictEvent } from "./verdict.ts";
-import { endGuest, observeGuest, vmEvents } from "./vms.ts";
+import { decideVerdict, ownerBy, type TakeBack, type VerdictEvent } from "./verdict.ts";
+import { beginGuest, endGuest, hostLost, observeGuest, vmEvents } from "./vms.ts";
 
 /** A slot that is null is not at hand, and not touched. */
 export type Motion = { migration: MigrationState; vm: VmRecord; slots: { [R in Role]: Slot | null } };
@@ -26,7 +28,8 @@ export function decideMotion(motion: Motion, event: VerdictEvent, context: Conte
   if (decision.kind !== "move") return decision;
   // The verdict is conditional on the VM as well: held by this migration, under this verdict's token.
   const isHeld = vm.migrationId === migration.id && vm.fencingToken === migration.verdict.token;
-  if (event.kind !== "control-plane-aborts" && !isHeld) return { kind: "refuse", problem: "stale-fencing-token" };
+  const isOwnDecision = event.kind === "control-plane-aborts";
+  if (!isOwnDecision && !isHeld) return { kind: "refuse", problem: "stale-fencing-token" };
   return {
     kind: "move",
     motion: settle({ ...motion, migration: { ...migration, verdict: decision.verdict } }, context),
@@ -38,6 +41,21 @@ export function requestCancel(motion: Motion, reason: EndReason, context: Contex
   const { migration } = motion;
   if (migration.verdict.kind !== "open" || migration.cancelRequested) return motion;
   return settle({ ...motion, migration: { ...migration, cancelRequested: reason } }, context);
+}
+
+/** M5: an operator's word ends the part of a host's incarnation. */
+export function loseHost(motion: Motion, role: Role, detail: string, context: Context): Motion {
+  const underToken = motion.migration.verdict.token;
+  return recordSeen(motion, role, { state: "gone", because: hostLost, detail, underToken }, context);
+}
+
+export function isLost(migration: MigrationState, role: Role): boolean {
+  return migration.seen[role]?.because === hostLost;
+}
+
+/** A wish that the source acts on, where it can prove that it may. */
+export function requestTakeBack(motion: Motion, takeBack: TakeBack | null, context: Context): Motion {
+  return settle({ ...motion, migration: { ...motion.migration, takeBack } }, context);
 }
 
 /** What a host last reported of its copy; gone is final. */
@@ -70,7 +88,7 @@ function keepsSlot({ migration, slots }: Motion, role: Role): boolean {
   const seen = migration.seen[role];
   const held = slots[role]?.migration;
   if (verdict.kind === "aborted" && held?.migrationId === migration.id && !held.claimed) return false;
-  if (seen?.state === "gone") return role === "destination" && !isSettled(migration);
+  if (seen?.state === "gone") return (role === "destination" || isLost(migration, role)) && !isSettled(migration);
   const isThere = (seen?.state === "running" || seen?.state === "paused") && seen.underToken === verdict.token;
   if (!isThere) return true;
   return !(isSettled(migration) && ownerBy(verdict, migration).copyId === migration[role].copyId);
@@ -92,7 +110,9 @@ function settleVm(vm: VmRecord, migration: MigrationState, restoreEpoch: number)
       ? observeGuest(freed, outcome)
       : endGuest(freed, outcome, restoreEpoch);
   }
-  if (verdict.kind !== "aborted" && verdict.kind !== "returned") return owned;
+  if (verdict.kind === "open") return owned;
+  if (verdict.kind === "forced" && verdict.owner.copyId !== migration.source.copyId)
+    return beginGuest(freed, verdict.owner);
   if (seen.source?.state === "gone") return endGuest(freed, seen.source.because, restoreEpoch);
   if (
     seen.source?.underToken === verdict.token &&
@@ -128,6 +148,11 @@ export function migrationEvents(before: MigrationState, after: MigrationState): 
   if (after.stage === "admitted" && before.stage === "queued") say("migration-admitted");
   if (after.cancelRequested && !before.cancelRequested)
     say("migration-cancel-requested", { reason: after.cancelRequested });
+  const { takeBack } = after;
+  if (takeBack && !isSame(takeBack, before.takeBack ?? null)) {
+    if (takeBack.refused === null) say("migration-take-back-requested", { statement: takeBack.statement });
+    else say("migration-take-back-refused", { detail: takeBack.refused });
+  }
   const { verdict } = after;
   if (verdict.kind !== before.verdict.kind) {
     const reason = reasonOf(after)?.reason ?? null;
@@ -135,6 +160,7 @@ export function migrationEvents(before: MigrationState, after: MigrationState): 
     if (verdict.kind === "committed") say("migration-committed", data);
     if (verdict.kind === "aborted") say("migration-aborted", { ...data, by: verdict.by });
     if (verdict.kind === "returned") say("migration-returned", data);
+    if (verdict.kind === "forced") say("migration-forced", { ...data, statement: verdict.statement });
   }
   if (isConfirmed(after) && !isConfirmed(before)) {
     say("migration-confirmed", { outcome: verdict.kind === "committed" ? (verdict.confirmed?.outcome ?? null) : null });

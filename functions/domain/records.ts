@@ -12,7 +12,7 @@ import type {
   Round,
 } from "../../schemas/migration.ts";
 import type { GuestReport, RunState, VmSpec, WantedRunState } from "../../schemas/vm.ts";
-import type { Verdict } from "./verdict.ts";
+import type { TakeBack, Verdict } from "./verdict.ts";
 
 export type ClusterRecord = { clusterId: string; hosts: string[]; createdAt: number; createdBy: string };
 
@@ -27,7 +27,10 @@ export type Session = {
   /** Of the last request that wrote. */
   counter: number;
   leaseExpiresAt: number | null;
+  /** An operator's word that this incarnation has ended; kept until a later one has been told what became of its copies. */
+  lost?: LostIncarnation | null;
 };
+export type LostIncarnation = { incarnation: string; reason: string; by: string; at: number };
 
 export type Role = "source" | "destination";
 export const otherRole = (role: Role): Role => (role === "source" ? "destination" : "source");
@@ -82,6 +85,7 @@ export type CopyEnd =
   | "crashed"
   | "killed"
   | "host-rebooted"
+  | "host-declared-lost"
   | "never-started"
   | "migration-over";
 
@@ -103,6 +107,9 @@ export type MigrationState = {
   openedUnderToken: number;
   verdict: Verdict;
   cancelRequested: EndReason | null;
+  /** An operator asks the source to take its stopped copy back; it does so only where the lock file proves that the
+   *  destination never took it. */
+  takeBack?: TakeBack | null;
   /** What each host last reported of its copy. */
   seen: { [R in Role]: Seen | null };
   /** Whose slot it still holds. */
@@ -136,7 +143,7 @@ export type QueueEntry = {
 
 /** `name` and `createdBy` are there where an operator made it. */
 export type ApiKeyRecord = { keyId: string; scopes: Scope[]; createdAt: number; name?: string; createdBy?: string };
-export type Scope = "read" | "migrate" | "administer";
+export type Scope = "read" | "migrate" | "force" | "administer";
 export type JoinTokenRecord = { clusterId: string; hostId: string; expiresAt: number; usedBy: string | null };
 
 /** An event before it is given its place in the table. */

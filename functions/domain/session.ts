@@ -1,7 +1,7 @@
 // May this request of a host be heard? Its counter numbers its requests; its incarnation says which life of the host
 // speaks; what it has seen acknowledged tells whether the table went back.
 import type { Problem } from "../../schemas/problems.ts";
-import type { Session } from "./records.ts";
+import type { LostIncarnation, Session } from "./records.ts";
 
 export type Speaking = { incarnation: string; counter: number; acknowledged: number };
 
@@ -15,6 +15,14 @@ export function checkSession(
   /** This incarnation has been this host's at some time. */
   isKnownIncarnation: boolean,
 ): Problem | null {
+  if (session.lost && session.lost.incarnation === speaking.incarnation) {
+    return {
+      code: "incarnation-ended",
+      detail:
+        `An operator declared this incarnation of the host lost (${session.lost.reason}): nothing it says counts any ` +
+        "more. The host goes on under a new incarnation.",
+    };
+  }
   if (speaking.acknowledged > session.counter) {
     return {
       code: "table-went-back",
@@ -57,7 +65,19 @@ export function afterHeartbeat(session: Session, speaking: Speaking, leaseExpire
     incarnationNumber: session.incarnationNumber + (isNew ? 1 : 0),
     counter: speaking.counter,
     leaseExpiresAt,
+    lost: session.lost ?? null,
   };
 }
 
-export const newSession: Session = { incarnation: null, incarnationNumber: 0, counter: 0, leaseExpiresAt: null };
+/** From now on nothing that this incarnation says is taken. */
+export function declareLost(session: Session, lost: LostIncarnation): Session {
+  return { ...session, leaseExpiresAt: null, lost };
+}
+
+export const newSession: Session = {
+  incarnation: null,
+  incarnationNumber: 0,
+  counter: 0,
+  leaseExpiresAt: null,
+  lost: null,
+};

@@ -6,6 +6,9 @@
 //   V5  A commit is returned only by the destination, and never once it is confirmed.
 //   V6  What arrives twice changes nothing the second time, because networks repeat themselves.
 //   V7  Every verdict raises the token by one; nothing ever lowers it.
+//   V8  `forced` needs an operator's word that a host is lost, and is never written over a living host that may still
+//       decide: an open migration only when both ends are lost, a commit only when its destination is. The source's
+//       copy is taken back only by the source itself, which holds the lock file by then.
 import type { CopyRef } from "../../schemas/ids.ts";
 import type { EndReason } from "../../schemas/migration.ts";
 import type { ProblemCode } from "../../schemas/problems.ts";
@@ -16,7 +19,7 @@ export type Verdict = { token: number } & (
   | { kind: "committed"; confirmed: Confirmation | null }
   | { kind: "aborted"; by: Aborter; reason: EndReason; detail: string }
   | { kind: "returned"; reason: EndReason; detail: string }
-  | { kind: "forced"; owner: "source" | "destination"; statement: string }
+  | { kind: "forced"; owner: CopyRef; statement: string }
 );
 export type Aborter = "source" | "destination" | "control-plane";
 export type Confirmation = { outcome: "running" | "paused" | "ended" | "guest-lost"; detail: string };
@@ -27,7 +30,19 @@ export type VerdictEvent =
   | { kind: "destination-aborts"; by: string; fencingToken: number; reason: EndReason; detail: string }
   | { kind: "control-plane-aborts"; sourceHasClaimed: boolean; reason: EndReason; detail: string }
   | { kind: "destination-returns"; by: string; fencingToken: number; reason: EndReason; detail: string }
-  | ({ kind: "guest-confirmed"; by: string; fencingToken: number } & Confirmation);
+  | ({ kind: "guest-confirmed"; by: string; fencingToken: number } & Confirmation)
+  | { kind: "source-takes-back"; by: string; fencingToken: number; asked: TakeBack | null }
+  | { kind: "operator-forces"; owner: CopyRef; lost: Lost; statement: string };
+
+/** What a host says, for its own part and under a token. */
+export type HostEvent = Exclude<VerdictEvent, { kind: "control-plane-aborts" | "operator-forces" }>;
+export const isOfHost = (event: VerdictEvent): event is HostEvent =>
+  event.kind !== "control-plane-aborts" && event.kind !== "operator-forces";
+
+/** An operator's wish that the source take its stopped copy back, and why it could not. */
+export type TakeBack = { statement: string; refused: string | null };
+/** Whose incarnation an operator has declared lost, of those that took part. */
+export type Lost = { source: boolean; destination: boolean };
 
 export type VerdictDecision =
   | { kind: "move"; verdict: Verdict }
@@ -40,6 +55,7 @@ export type Ends = { source: CopyRef; destination: CopyRef; openedUnderToken: nu
 type Cell<V extends Verdict["kind"], E extends VerdictEvent["kind"]> = (
   verdict: Extract<Verdict, { kind: V }>,
   event: Extract<VerdictEvent, { kind: E }>,
+  ends: Ends,
 ) => VerdictDecision;
 type Transitions = { [V in Verdict["kind"]]: { [E in VerdictEvent["kind"]]: Cell<V, E> } };
 
@@ -56,6 +72,9 @@ const abortedAlready =
   (verdict: Extract<Verdict, { kind: "aborted" }>): VerdictDecision =>
     verdict.by === by ? unchanged() : { kind: "refuse", problem: "already-aborted" };
 
+const forcedAlready = (standing: CopyRef, asked: CopyRef): VerdictDecision =>
+  standing.copyId === asked.copyId ? unchanged() : { kind: "refuse", problem: "already-forced" };
+
 const transitions: Transitions = {
   open: {
     "destination-commits": (verdict) => move({ kind: "committed", token: verdict.token + 1, confirmed: null }),
@@ -67,6 +86,11 @@ const transitions: Transitions = {
         : abortsBy("control-plane")(verdict, event),
     "destination-returns": refuse("not-committed"),
     "guest-confirmed": refuse("not-committed"),
+    "source-takes-back": refuse("not-committed"),
+    "operator-forces": (verdict, { owner, lost, statement }) =>
+      lost.source && lost.destination
+        ? move({ kind: "forced", token: verdict.token + 1, owner, statement })
+        : { kind: "refuse", problem: "host-may-decide" }, // V8
   },
   committed: {
     "destination-commits": unchanged, // V6: the answer to the first one was lost
@@ -79,6 +103,17 @@ const transitions: Transitions = {
         : move({ kind: "returned", token: verdict.token + 1, reason, detail }),
     "guest-confirmed": (verdict, { outcome, detail }) =>
       verdict.confirmed ? unchanged() : move({ ...verdict, confirmed: { outcome, detail } }), // No new owner, no new token.
+    "source-takes-back": (verdict, { asked }, ends) => {
+      if (verdict.confirmed) return { kind: "refuse", problem: "already-confirmed" };
+      if (!asked) return { kind: "refuse", problem: "take-back-not-asked" }; // V8
+      return move({ kind: "forced", token: verdict.token + 1, owner: ends.source, statement: asked.statement });
+    },
+    "operator-forces": (verdict, { owner, lost, statement }) => {
+      if (verdict.confirmed) return { kind: "refuse", problem: "already-confirmed" };
+      return lost.destination
+        ? move({ kind: "forced", token: verdict.token + 1, owner, statement })
+        : { kind: "refuse", problem: "host-may-decide" }; // V8
+    },
   },
   aborted: {
     "destination-commits": refuse("already-aborted"),
@@ -87,6 +122,8 @@ const transitions: Transitions = {
     "control-plane-aborts": abortedAlready("control-plane"),
     "destination-returns": refuse("already-aborted"),
     "guest-confirmed": refuse("already-aborted"),
+    "source-takes-back": refuse("already-aborted"),
+    "operator-forces": refuse("already-aborted"),
   },
   returned: {
     "destination-commits": refuse("already-returned"),
@@ -95,6 +132,8 @@ const transitions: Transitions = {
     "control-plane-aborts": refuse("already-returned"),
     "destination-returns": unchanged, // V6
     "guest-confirmed": refuse("already-returned"),
+    "source-takes-back": refuse("already-returned"),
+    "operator-forces": refuse("already-returned"),
   },
   forced: {
     "destination-commits": refuse("already-forced"),
@@ -103,28 +142,33 @@ const transitions: Transitions = {
     "control-plane-aborts": refuse("already-forced"),
     "destination-returns": refuse("already-forced"),
     "guest-confirmed": refuse("already-forced"),
+    // V6: it finds its own effect.
+    "source-takes-back": (verdict, _event, ends) => forcedAlready(verdict.owner, ends.source),
+    "operator-forces": (verdict, { owner }) => forcedAlready(verdict.owner, owner),
   },
 };
 
 /** Whose part an event is. */
-const speakers: { [E in VerdictEvent["kind"]]: "source" | "destination" | "control-plane" } = {
+const speakers: { [E in VerdictEvent["kind"]]: "source" | "destination" | "control-plane" | "operator" } = {
   "destination-commits": "destination",
   "source-aborts": "source",
   "destination-aborts": "destination",
   "control-plane-aborts": "control-plane",
   "destination-returns": "destination",
   "guest-confirmed": "destination",
+  "source-takes-back": "source",
+  "operator-forces": "operator",
 };
 
 export function decideVerdict(verdict: Verdict, event: VerdictEvent, ends: Ends): VerdictDecision {
-  if (event.kind !== "control-plane-aborts") {
+  if (isOfHost(event)) {
     const speaker = speakers[event.kind] === "source" ? ends.source : ends.destination;
     if (event.by !== speaker.hostId) return { kind: "refuse", problem: "not-yours" }; // V2
     if (event.fencingToken !== ends.openedUnderToken) return { kind: "refuse", problem: "stale-fencing-token" }; // V1
   }
   // The table is checked cell by cell where it is written; here the cell fits by construction.
-  const cell = transitions[verdict.kind][event.kind] as (verdict: Verdict, event: VerdictEvent) => VerdictDecision;
-  return cell(verdict, event);
+  const cell = transitions[verdict.kind][event.kind] as Cell<Verdict["kind"], VerdictEvent["kind"]>;
+  return cell(verdict as never, event as never, ends);
 }
 
 /** The copy that a verdict names. */
@@ -133,7 +177,7 @@ export function ownerBy(verdict: Verdict, ends: Ends): CopyRef {
     case "committed":
       return ends.destination;
     case "forced":
-      return ends[verdict.owner];
+      return verdict.owner;
     default:
       return ends.source;
   }

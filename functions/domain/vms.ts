@@ -28,14 +28,12 @@ export function hasEnded(vm: VmRecord): boolean {
 }
 
 export function startVm(vm: VmRecord, owner: CopyRef, restoreEpoch: number): VmRecord {
-  return {
-    ...vm,
-    wantedRunState: "running",
-    runState: "starting",
-    stoppedBecause: null,
-    owner,
-    fencingToken: nextToken(vm.fencingToken, restoreEpoch),
-  };
+  return beginGuest({ ...vm, fencingToken: nextToken(vm.fencingToken, restoreEpoch) }, owner);
+}
+
+/** A new copy begins from the VM's disk, under the token that the VM has. */
+export function beginGuest(vm: VmRecord, owner: CopyRef): VmRecord {
+  return { ...vm, wantedRunState: "running", runState: "starting", stoppedBecause: null, owner };
 }
 
 /** With a migration in the way the run state stays what it is: the stop follows whoever comes to own the guest. */
@@ -55,10 +53,13 @@ function buryVm(vm: VmRecord, restoreEpoch: number): VmRecord {
 }
 
 export type GuestEnd = CopyEnd | "ended" | "guest-lost";
+const lostEnds: ReadonlySet<GuestEnd> = new Set(["killed", "host-rebooted", "host-declared-lost", "guest-lost"]);
+/** Why a guest counts as lost whose host an operator declared lost. */
+export const hostLost = "host-declared-lost";
 
 /** The owner's copy is gone. Killed or lost with its host is not the same as ended by itself or as wished. */
 export function endGuest(vm: VmRecord, because: GuestEnd, restoreEpoch: number): VmRecord {
-  const isLost = because === "killed" || because === "host-rebooted" || because === "guest-lost";
+  const isLost = lostEnds.has(because);
   const ended: VmRecord = {
     ...vm,
     wantedRunState: "stopped",
@@ -70,6 +71,9 @@ export function endGuest(vm: VmRecord, because: GuestEnd, restoreEpoch: number):
 
 /** What the owner's host says of a copy that is there. */
 export function observeGuest(vm: VmRecord, state: "running" | "paused" | "frozen"): VmRecord {
+  // The operator's word was wrong, and nothing was started elsewhere since: its owner has it.
+  if (vm.stoppedBecause === hostLost && !vm.deleted)
+    return { ...vm, wantedRunState: "running", runState: state, stoppedBecause: null };
   if (hasEnded(vm)) return vm;
   if (state === "frozen") return { ...vm, runState: "frozen" };
   return { ...vm, runState: vm.wantedRunState === "stopped" && vm.migrationId === null ? "stopping" : state };

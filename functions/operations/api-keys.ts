@@ -10,7 +10,7 @@ import { type Operator, type Outcome, operate } from "./operate.ts";
 import { readAll, readOne } from "./read.ts";
 import { instantText } from "./views.ts";
 
-export const allScopes: Scope[] = ["read", "migrate", "administer"];
+export const allScopes: Scope[] = ["read", "migrate", "force", "administer"];
 
 /** Makes the key known, unless it is. */
 export async function installKey(

@@ -12,6 +12,8 @@ const sentences: { [C in ProblemCode]?: string } = {
   "already-returned": "The guest was returned; the source's copy owns it.",
   "already-confirmed": "The destination has confirmed the guest, so it may have run there; it cannot be returned.",
   "already-forced": "An operator decided this migration; act by the record.",
+  "take-back-not-asked": "No operator asks for it; act by the record.",
+  "host-may-decide": "A host that was not declared lost may still decide this.",
   "not-committed": "Nothing was committed, so there is nothing to confirm or return.",
   "not-yours": "This host has no such part in it; it reports only what is its own.",
 };

@@ -16,7 +16,15 @@ import { notYours, refusal } from "./refusals.ts";
 
 export type VerdictReport = Extract<
   AgentReport,
-  { kind: "destination-commits" | "source-aborts" | "destination-aborts" | "destination-returns" | "guest-confirmed" }
+  {
+    kind:
+      | "destination-commits"
+      | "source-aborts"
+      | "destination-aborts"
+      | "destination-returns"
+      | "guest-confirmed"
+      | "source-takes-back";
+  }
 >;
 
 export function reportVerdict(ports: Ports, call: AgentCall, report: VerdictReport): AgentRequest<ReportAnswer> {
@@ -36,7 +44,7 @@ export function reportVerdict(ports: Ports, call: AgentCall, report: VerdictRepo
       const places = placesOf(found, migration, clusterId);
       const before = motionOf(places);
       const context = { clusterId, at: found.now, restoreEpoch: ports.settings.restoreEpoch, actor: role };
-      const decision = decideMotion(before, eventOf(report, hostId), context);
+      const decision = decideMotion(before, eventOf(report, hostId, migration.value), context);
       const answerWith = async (outcome: ReportAnswer["outcome"], motion: typeof before): Promise<ReportAnswer> => ({
         outcome,
         assignmentsRevision: motion.slots[role]?.assignmentsRevision ?? 0,
@@ -79,7 +87,7 @@ export function reportVerdict(ports: Ports, call: AgentCall, report: VerdictRepo
   };
 }
 
-function placesOf(found: Found, migration: Stored<MigrationState>, clusterId: string): MotionPlaces {
+export function placesOf(found: Found, migration: Stored<MigrationState>, clusterId: string): MotionPlaces {
   const { vmId, source, destination } = migration.value;
   const vmKey = keys.vm(clusterId, vmId);
   const slotKeys = {
@@ -94,9 +102,11 @@ function placesOf(found: Found, migration: Stored<MigrationState>, clusterId: st
   return { migration, vm, slots: { source: slots.source, destination: slots.destination } };
 }
 
-function eventOf(report: VerdictReport, by: string): VerdictEvent {
+function eventOf(report: VerdictReport, by: string, { takeBack }: MigrationState): VerdictEvent {
   const { fencingToken } = report;
   switch (report.kind) {
+    case "source-takes-back":
+      return { kind: report.kind, by, fencingToken, asked: takeBack && !takeBack.refused ? takeBack : null };
     case "destination-commits":
       return { kind: report.kind, by, fencingToken };
     case "guest-confirmed":

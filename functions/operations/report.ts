@@ -5,6 +5,7 @@ import type { Ports } from "../ports/ports.ts";
 import { type AgentCall, type AgentOutcome, answerAgent } from "./agent-call.ts";
 import { reportCopy } from "./report-copy.ts";
 import { reportGap, reportProgress } from "./report-progress.ts";
+import { reportTakeBackRefused } from "./report-take-back.ts";
 import { reportVerdict } from "./report-verdict.ts";
 
 export async function report(
@@ -27,6 +28,8 @@ export async function report(
       return answerAgent(ports, call, reportGap(ports, call, request));
     case "copy-seen":
       return answerAgent(ports, call, reportCopy(ports, call, request));
+    case "take-back-refused":
+      return answerAgent(ports, call, reportTakeBackRefused(ports, call, request));
     default:
       return answerAgent(ports, call, reportVerdict(ports, call, request));
   }

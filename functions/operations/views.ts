@@ -32,6 +32,7 @@ export function viewHost(
     incarnationNumber: session.incarnationNumber,
     alive: isAlive(session, nowMs),
     leaseExpiresAt: session.leaseExpiresAt === null ? null : instantText(session.leaseExpiresAt),
+    declaredLost: session.lost ? { ...session.lost, at: instantText(session.lost.at) } : null,
     migration: host.slot.migration?.migrationId ?? null,
     revision: host.revision,
   };
@@ -84,6 +85,13 @@ function alarmsOf({ migration, sessions }: InMotion, frozenSince: number | null,
       code: "guest-frozen",
       since: instantText(frozenSince),
       detail: `The guest stands still, whole, because nobody can know yet who owns it; it goes on when the control plane or the peer of migration ${migration.id} is reached.`,
+    });
+  }
+  if (migration.takeBack?.refused) {
+    alarms.push({
+      code: "take-back-refused",
+      since: instantText(migration.startedAt ?? migration.createdAt),
+      detail: `The source of migration ${migration.id} cannot take its copy back: ${migration.takeBack.refused}`,
     });
   }
   if (migration.stage !== "admitted") return alarms;

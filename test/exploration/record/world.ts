@@ -6,20 +6,25 @@ import { recordOf } from "../../../functions/domain/migrations.ts";
 import {
   type Context,
   decideMotion,
+  isLost,
+  loseHost,
   type Motion,
   recordSeen,
   requestCancel,
+  requestTakeBack,
   settle,
 } from "../../../functions/domain/motion.ts";
 import type { MigrationState, Role, Seen, VmRecord } from "../../../functions/domain/records.ts";
 import { isSame } from "../../../functions/domain/same.ts";
-import { ownerBy, type VerdictEvent } from "../../../functions/domain/verdict.ts";
+import { isOfHost, ownerBy, type VerdictEvent } from "../../../functions/domain/verdict.ts";
 import { deleteVm, stopVm } from "../../../functions/domain/vms.ts";
 
 const clusterId = "paris-1";
 const openToken = 5;
 const hosts = { source: "host-a", destination: "host-b" } as const;
 const roles = ["source", "destination"] as const;
+/** A copy that an operator has started from the disk. */
+const third = { hostId: "host-c", copyId: "copy_C" };
 const spec = {
   hypervisor: "simulated",
   image: "selftest",
@@ -90,7 +95,7 @@ export function stepsFrom(motion: Motion): Step[] {
     const decision = decideMotion(motion, event, context(actorOf(event)));
     const to = decision.kind === "move" ? decision.motion : motion;
     const answer = decision.kind === "refuse" ? decision.problem : decision.kind;
-    const by = event.kind === "control-plane-aborts" ? "" : ` by ${event.by} under ${event.fencingToken}`;
+    const by = isOfHost(event) ? ` by ${event.by} under ${event.fencingToken}` : "";
     return { name: `${event.kind}${by}`, event, from: motion, to, answer };
   });
   if (motion.migration.stage === "queued") steps.push(step("admitted", admitted(motion)));
@@ -101,6 +106,7 @@ export function stepsFrom(motion: Motion): Step[] {
       steps.push(step(`${role} claims`, { ...motion, slots: { ...motion.slots, [role]: claimed } }));
     }
     if (motion.migration.stage === "queued") continue;
+    steps.push(step(`${role} is declared lost`, loseHost(motion, role, "power cut", context(null))));
     for (const state of ["running", "frozen", "gone"] as const) {
       // A destination that never held the guest cannot have seen it run.
       if (role === "destination" && state !== "gone" && motion.migration.verdict.kind === "open") continue;
@@ -112,6 +118,16 @@ export function stepsFrom(motion: Motion): Step[] {
         step(`${role}'s copy is ${state}`, { ...after, slots: { ...motion.slots, [role]: after.slots[role] } }),
       );
     }
+  }
+  // As the operation does it: only of a committed migration whose destination is lost.
+  const isTakeable = motion.migration.verdict.kind === "committed" && isLost(motion.migration, "destination");
+  if (isTakeable) {
+    steps.push(
+      step(
+        "take-back is wished",
+        requestTakeBack(motion, { statement: "host-b is off", refused: null }, context(null)),
+      ),
+    );
   }
   steps.push(step("cancel is wished", requestCancel(motion, "cancelled-by-user", context(null))));
   steps.push(step("stop is wished", { ...motion, vm: stopVm(motion.vm) }));
@@ -130,6 +146,7 @@ function verdictEvents(motion: Motion): VerdictEvent[] {
         { kind: "source-aborts", ...spoken, ...cause },
         { kind: "destination-aborts", ...spoken, ...cause },
         { kind: "destination-returns", ...spoken, ...cause },
+        { kind: "source-takes-back", ...spoken, asked: motion.migration.takeBack ?? null },
       );
       for (const outcome of ["running", "ended", "guest-lost"] as const) {
         events.push({ kind: "guest-confirmed", ...spoken, outcome, detail: "" });
@@ -139,11 +156,16 @@ function verdictEvents(motion: Motion): VerdictEvent[] {
   const sourceHasClaimed = motion.slots.source?.migration?.claimed ?? motion.migration.stage !== "queued";
   // A queued migration has no agents yet: only the control plane can speak of it.
   const spoken = motion.migration.stage === "queued" ? [] : events;
-  return [...spoken, { kind: "control-plane-aborts", sourceHasClaimed, reason: "cancelled-by-user", detail: "" }];
+  const lost = { source: isLost(motion.migration, "source"), destination: isLost(motion.migration, "destination") };
+  return [
+    ...spoken,
+    { kind: "control-plane-aborts", sourceHasClaimed, reason: "cancelled-by-user", detail: "" },
+    { kind: "operator-forces", owner: third, lost, statement: "both are off" },
+  ];
 }
 
 function actorOf(event: VerdictEvent): Role | null {
-  if (event.kind === "control-plane-aborts") return null;
+  if (!isOfHost(event)) return null;
   if (event.by === hosts.source) return "source";
   return event.by === hosts.destination ? "destination" : null;
 }
@@ -169,8 +191,8 @@ export function harmOf(step: Step): string | null {
     return "V7: a verdict that did not raise the token by one";
   if (!isVerdict && after.verdict.token !== before.verdict.token) return "V7: a token that moved without a verdict";
   const ways = {
-    open: ["committed", "aborted"],
-    committed: ["returned"],
+    open: ["committed", "aborted", "forced"],
+    committed: ["returned", "forced"],
     aborted: [],
     returned: [],
     forced: [],
@@ -178,8 +200,13 @@ export function harmOf(step: Step): string | null {
   if (isVerdict && !(ways[before.verdict.kind] as readonly string[]).includes(after.verdict.kind))
     return "a verdict that was not final";
   if (isConfirmed(before) && !isConfirmed(after)) return "V5: a confirmation was taken back";
-  if (event && event.kind !== "control-plane-aborts") {
-    const isOwnPart = event.by === (event.kind === "source-aborts" ? hosts.source : hosts.destination);
+  const isForced = isVerdict && after.verdict.kind === "forced";
+  if (isForced && !isLost(before, "destination")) return "V8: forced over a destination that may decide";
+  if (isForced && before.verdict.kind === "open" && !isLost(before, "source"))
+    return "V8: an open migration forced over its source";
+  if (event && isOfHost(event)) {
+    const isSources = event.kind === "source-aborts" || event.kind === "source-takes-back";
+    const isOwnPart = event.by === (isSources ? hosts.source : hosts.destination);
     if (!isOwnPart && (answer !== "not-yours" || !same)) return "V2: a host spoke for another's part";
     if (isOwnPart && event.fencingToken !== openToken && (answer !== "stale-fencing-token" || !same))
       return "V1: a stale token moved something";

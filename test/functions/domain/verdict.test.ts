@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
   decideVerdict,
+  isOfHost,
   ownerBy,
   type Verdict,
   type VerdictEvent,
@@ -15,6 +16,7 @@ const ends = {
   destination: { hostId: "host-b", copyId: "copy_B" },
   openedUnderToken: 7,
 };
+const third = { hostId: "host-c", copyId: "copy_C" };
 const cause = { reason: "stream-failed", detail: "cut" } as const;
 
 const verdicts: { [name: string]: Verdict } = {
@@ -25,7 +27,8 @@ const verdicts: { [name: string]: Verdict } = {
   "aborted by destination": { kind: "aborted", token: 8, by: "destination", ...cause },
   "aborted by control-plane": { kind: "aborted", token: 8, by: "control-plane", ...cause },
   returned: { kind: "returned", token: 9, ...cause },
-  forced: { kind: "forced", token: 8, owner: "destination", statement: "host-a is off" },
+  forced: { kind: "forced", token: 8, owner: third, statement: "host-a is off" },
+  "forced back": { kind: "forced", token: 9, owner: ends.source, statement: "host-b is off" },
 };
 
 const events: { [name: string]: VerdictEvent } = {
@@ -36,7 +39,22 @@ const events: { [name: string]: VerdictEvent } = {
   "control-plane-aborts, claimed": { kind: "control-plane-aborts", sourceHasClaimed: true, ...cause },
   "destination-returns": { kind: "destination-returns", by: "host-b", fencingToken: 7, ...cause },
   "guest-confirmed": { kind: "guest-confirmed", by: "host-b", fencingToken: 7, outcome: "running", detail: "" },
+  "source-takes-back, asked": {
+    kind: "source-takes-back",
+    by: "host-a",
+    fencingToken: 7,
+    asked: { statement: "host-b is off", refused: null },
+  },
+  "source-takes-back, unasked": { kind: "source-takes-back", by: "host-a", fencingToken: 7, asked: null },
+  "operator-forces, none lost": forces(false, false),
+  "operator-forces, source lost": forces(true, false),
+  "operator-forces, destination lost": forces(false, true),
+  "operator-forces, both lost": forces(true, true),
 };
+
+function forces(source: boolean, destination: boolean): VerdictEvent {
+  return { kind: "operator-forces", owner: third, lost: { source, destination }, statement: "both are off" };
+}
 
 /** What each cell answers: a verdict with its token and owner, "unchanged", or the problem. */
 const table: { [verdict: string]: string[] } = {
@@ -48,20 +66,43 @@ const table: { [verdict: string]: string[] } = {
     "source-has-claimed",
     "not-committed",
     "not-committed",
+    "not-committed",
+    "not-committed",
+    "host-may-decide",
+    "host-may-decide",
+    "host-may-decide",
+    "forced 8 c",
   ],
-  committed: ["unchanged", ...Array(4).fill("already-committed"), "returned 9 a", "committed 8 b"],
-  "committed, confirmed": ["unchanged", ...Array(4).fill("already-committed"), "already-confirmed", "unchanged"],
-  "aborted by source": ["already-aborted", "unchanged", ...Array(5).fill("already-aborted")],
-  "aborted by destination": ["already-aborted", "already-aborted", "unchanged", ...Array(4).fill("already-aborted")],
+  committed: [
+    "unchanged",
+    ...Array(4).fill("already-committed"),
+    "returned 9 a",
+    "committed 8 b",
+    "forced 9 a",
+    "take-back-not-asked",
+    "host-may-decide",
+    "host-may-decide",
+    "forced 9 c",
+    "forced 9 c",
+  ],
+  "committed, confirmed": [
+    "unchanged",
+    ...Array(4).fill("already-committed"),
+    "already-confirmed",
+    "unchanged",
+    ...Array(6).fill("already-confirmed"),
+  ],
+  "aborted by source": ["already-aborted", "unchanged", ...Array(11).fill("already-aborted")],
+  "aborted by destination": ["already-aborted", "already-aborted", "unchanged", ...Array(10).fill("already-aborted")],
   "aborted by control-plane": [
     ...Array(3).fill("already-aborted"),
     "unchanged",
     "unchanged",
-    "already-aborted",
-    "already-aborted",
+    ...Array(8).fill("already-aborted"),
   ],
-  returned: [...Array(5).fill("already-returned"), "unchanged", "already-returned"],
-  forced: Array(7).fill("already-forced"),
+  returned: [...Array(5).fill("already-returned"), "unchanged", ...Array(7).fill("already-returned")],
+  forced: [...Array(9).fill("already-forced"), ...Array(4).fill("unchanged")],
+  "forced back": [...Array(7).fill("already-forced"), "unchanged", "unchanged", ...Array(4).fill("already-forced")],
 };
 
 for (const [verdictName, verdict] of Object.entries(verdicts)) {
@@ -72,7 +113,7 @@ for (const [verdictName, verdict] of Object.entries(verdicts)) {
       if (decision.kind === "unchanged") assert.equal("unchanged", expected);
       else if (decision.kind === "refuse") assert.equal(decision.problem, expected);
       else {
-        const owner = ownerBy(decision.verdict, ends) === ends.source ? "a" : "b";
+        const owner = ownerBy(decision.verdict, ends).hostId.slice(-1);
         assert.equal(`${decision.verdict.kind} ${decision.verdict.token} ${owner}`, expected);
       }
     });
@@ -94,7 +135,7 @@ test("the table above has every verdict and every event of the machine", () => {
 test("V1: under any other token than the one the migration opened under, nothing moves", () => {
   for (const verdict of Object.values(verdicts)) {
     for (const event of Object.values(events)) {
-      if (event.kind === "control-plane-aborts") continue;
+      if (!isOfHost(event)) continue;
       for (const fencingToken of [0, 6, 8, 9, 100]) {
         const decision = decideVerdict(verdict, { ...event, fencingToken }, ends);
         assert.deepEqual(decision, { kind: "refuse", problem: "stale-fencing-token" });
@@ -106,7 +147,7 @@ test("V1: under any other token than the one the migration opened under, nothing
 test("V2: a host speaks for its own part alone", () => {
   for (const verdict of Object.values(verdicts)) {
     for (const event of Object.values(events)) {
-      if (event.kind === "control-plane-aborts") continue;
+      if (!isOfHost(event)) continue;
       for (const by of [event.by === "host-a" ? "host-b" : "host-a", "host-c"]) {
         assert.deepEqual(decideVerdict(verdict, { ...event, by }, ends), { kind: "refuse", problem: "not-yours" });
       }
