@@ -20,6 +20,8 @@ export type AgentOptions = {
   onJoined(): void;
   /** The control plane refuses this agent for good (a newer incarnation of the host has reported). */
   onRefused(detail: string): void;
+  /** An operator declared this incarnation lost: the host is heard again under a new one only. */
+  onDeclaredLost(detail: string): void;
 };
 
 const firstHeartbeatMs = 1000;
@@ -105,6 +107,7 @@ export class Agent {
     if (answer.kind === "refused") {
       this.#context.log({ event: "heartbeat-refused", problem: answer.problem.code, detail: answer.problem.detail });
       if (answer.problem.code === "incarnation-stale") this.#options.onRefused(answer.problem.detail);
+      if (answer.problem.code === "incarnation-ended") this.#options.onDeclaredLost(answer.problem.detail);
       return;
     }
     this.#toldFacts = factsNow;

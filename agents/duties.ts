@@ -120,7 +120,7 @@ export class Duties {
     const copy =
       found ?? (await this.#context.copies.launch({ vmId, copyId, spec, arriving: false, migrationId: null }));
     this.watch(copy);
-    const permit = await copy.run(fencingToken);
+    const permit = await copy.run(fencingToken, duty.replaceLockFile);
     if (permit.kind === "granted") {
       this.#alarms.delete(copyId);
       return this.#tell(duty, { state: "running" });

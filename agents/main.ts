@@ -6,12 +6,12 @@ import { join as joinPath } from "node:path";
 import process from "node:process";
 import type { HostFacts } from "../schemas/host.ts";
 import { signerFrom } from "../schemas/signing.ts";
-import { openCounterFile } from "./adapters/counter-file.ts";
+import { type CounterFile, openCounterFile } from "./adapters/counter-file.ts";
 import { createEmbeddedHypervisor } from "./adapters/embedded/hypervisor.ts";
 import { openFileJournal } from "./adapters/file-journal.ts";
 import { readHostFacts } from "./adapters/host-facts.ts";
 import { createHttpControlPlane } from "./adapters/http-control-plane.ts";
-import { readIncarnation } from "./adapters/incarnation.ts";
+import { incarnationName, readIncarnation, renewIncarnation } from "./adapters/incarnation.ts";
 import { type Identity, join, loadIdentity } from "./adapters/join.ts";
 import { requireWorkingLocks } from "./adapters/lock-probe.ts";
 import { createLongPollDoorbellWait } from "./adapters/long-poll-doorbell-wait.ts";
@@ -23,6 +23,7 @@ import { createTcpPeerLinks } from "./adapters/tcp-peer-link.ts";
 import { Agent } from "./agent.ts";
 import { type AgentConfig, readConfig } from "./config.ts";
 import type { DoorbellWait } from "./ports/control-plane.ts";
+import type { Journal } from "./ports/journal.ts";
 import type { Log } from "./roles/context.ts";
 import { measureRoundTrips } from "./round-trips.ts";
 
@@ -44,12 +45,41 @@ async function main(): Promise<void> {
   await requireWorkingLocks(config.DROVER_SHARED_VOLUME).catch((error: unknown) => {
     throw new CannotStart(`DROVER_SHARED_VOLUME: ${error instanceof Error ? error.message : String(error)}`);
   });
-  const isFirstLife = !existsSync(joinPath(config.DROVER_RUN, "incarnation"));
+  const isFirstLife = !existsSync(joinPath(config.DROVER_RUN, incarnationName));
   const incarnation = readIncarnation(config.DROVER_RUN);
   const facts = factsOf(config);
   const identity = await identify(config, await facts());
-  const sign = await signerFrom(identity.privateKey);
   const acknowledged = openCounterFile(joinPath(config.DROVER_DATA, "acknowledged"));
+  const journal = await openFileJournal(joinPath(config.DROVER_DATA, "journal"));
+  const stopping = new AbortController();
+  for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => stopping.abort());
+
+  const host = { identity, facts, acknowledged, journal, stopping: stopping.signal };
+  let ended = await live(config, { ...host, incarnation, isFirstLife });
+  while (ended === "declared-lost" && !stopping.signal.aborted) {
+    const next = renewIncarnation(config.DROVER_RUN);
+    log({ event: "new-incarnation", incarnation: next });
+    ended = await live(config, { ...host, incarnation: next, isFirstLife: false });
+  }
+  acknowledged.close();
+  process.exit(ended === "refused" ? 1 : 0);
+}
+
+type Life = {
+  acknowledged: CounterFile;
+  journal: Journal;
+  identity: Identity;
+  facts: () => Promise<HostFacts>;
+  incarnation: string;
+  isFirstLife: boolean;
+  stopping: AbortSignal;
+};
+
+/** One incarnation's agent, until it is told to stop or is heard no more. */
+async function live(config: AgentConfig, life: Life): Promise<"stopped" | "refused" | "declared-lost"> {
+  const { identity, facts, acknowledged, journal, incarnation, isFirstLife, stopping } = life;
+  const ended = Promise.withResolvers<"stopped" | "refused" | "declared-lost">();
+  const sign = await signerFrom(identity.privateKey);
   const http = await createHttpControlPlane({
     url: config.DROVER_CONTROL_PLANE,
     cluster: config.DROVER_CLUSTER,
@@ -84,7 +114,7 @@ async function main(): Promise<void> {
       copies,
       controlPlane,
       peerLinks,
-      journal: await openFileJournal(joinPath(config.DROVER_DATA, "journal")),
+      journal,
       clock: systemClock,
       randomBytes: (length) => randomBytes(length),
       sign,
@@ -98,22 +128,20 @@ async function main(): Promise<void> {
     onJoined: () => process.stdout.write(`${JSON.stringify({ joined: true, host: config.DROVER_HOST })}\n`),
     onRefused: (detail) => {
       log({ event: "refused-for-good", detail });
-      void leave(1);
+      ended.resolve("refused");
+    },
+    onDeclaredLost: (detail) => {
+      log({ event: "declared-lost", detail });
+      ended.resolve("declared-lost");
     },
   });
-
-  let leaving: Promise<void> | null = null;
-  const leave = (code: number): Promise<void> => {
-    leaving ??= (async () => {
-      await agent.stop();
-      await doorbell.close();
-      acknowledged.close();
-      process.exit(code);
-    })();
-    return leaving;
-  };
-  for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => void leave(0));
-  await agent.start();
+  if (stopping.aborted) ended.resolve("stopped");
+  else stopping.addEventListener("abort", () => ended.resolve("stopped"), { once: true });
+  await Promise.race([agent.start(), ended.promise]);
+  const how = await ended.promise;
+  await agent.stop();
+  await doorbell.close();
+  return how;
 }
 
 function readConfigOrLeave(): AgentConfig {

@@ -1,9 +1,9 @@
 // The HTTP API, typed by the schemas. Problems come back as ApiProblem, with code, detail and way out.
 import type { z } from "zod";
-import { Host } from "../schemas/host.ts";
+import { Host, type HostLoss } from "../schemas/host.ts";
 import { Migration, type MigrationRequest } from "../schemas/migration.ts";
 import { ProblemDetails } from "../schemas/problems.ts";
-import { Vm, type VmDefinition } from "../schemas/vm.ts";
+import { Vm, type VmDefinition, type VmForce } from "../schemas/vm.ts";
 
 export class ApiProblem extends Error {
   override name = "ApiProblem";
@@ -82,12 +82,16 @@ export function createApi({ url, key }: { url: string; key: string }) {
     listHosts: (cluster: string) => many(Host, at(cluster, "hosts")),
     getHost: (cluster: string, host: string) => one(Host, "GET", at(cluster, "hosts", host)),
 
+    declareHostLost: (cluster: string, host: string, loss: HostLoss) =>
+      one(Host, "POST", at(cluster, "hosts", host, "declare-lost"), loss),
+
     defineVm: (cluster: string, definition: z.input<typeof VmDefinition>) =>
       one(Vm, "POST", at(cluster, "vms"), definition),
     listVms: (cluster: string) => many(Vm, at(cluster, "vms")),
     getVm: (cluster: string, vm: string) => one(Vm, "GET", at(cluster, "vms", vm)),
     startVm: (cluster: string, vm: string, host: string) => one(Vm, "POST", at(cluster, "vms", vm, "start"), { host }),
     stopVm: (cluster: string, vm: string) => one(Vm, "POST", at(cluster, "vms", vm, "stop"), {}),
+    forceVm: (cluster: string, vm: string, asked: VmForce) => one(Vm, "POST", at(cluster, "vms", vm, "force"), asked),
     deleteVm: (cluster: string, vm: string) => one(Vm, "DELETE", at(cluster, "vms", vm)),
 
     requestMigration: (cluster: string, asked: z.input<typeof MigrationRequest>) =>

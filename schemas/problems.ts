@@ -69,6 +69,11 @@ export const problems = {
     retry: "never",
     title: "The lock file does not prove that the destination never ran the guest.",
   },
+  "duties-outdated": {
+    status: 409,
+    retry: "later",
+    title: "The host was declared lost; its duties are being revised.",
+  },
   "host-not-lost": { status: 409, retry: "later", title: "The host was not declared lost." },
   "host-alive": { status: 409, retry: "later", title: "The host renews its lease: it is not lost." },
   "not-committed": { status: 409, retry: "never", title: "The destination has not committed." },

@@ -8,7 +8,9 @@ import type { AcknowledgedCounter } from "./signed-requests.ts";
 const width = 17; // 16 digits and the end of the line, so that a higher number overwrites a lower one whole.
 
 /** @throws when the file cannot be read or written, or is damaged: the message names it */
-export function openCounterFile(path: string): AcknowledgedCounter & { close(): void } {
+export type CounterFile = AcknowledgedCounter & { close(): void };
+
+export function openCounterFile(path: string): CounterFile {
   const file = openSync(path, constants.O_RDWR | constants.O_CREAT, 0o600);
   let value = readCounter(file, path);
   let synced = value;

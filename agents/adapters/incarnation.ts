@@ -5,12 +5,20 @@ import { linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:f
 import { join } from "node:path";
 import { Incarnation } from "../../schemas/ids.ts";
 
+export const incarnationName = "incarnation";
+
+/** An operator has declared the last one lost although the host lives: it goes on under another. */
+export function renewIncarnation(runFolder: string): string {
+  rmSync(join(runFolder, incarnationName), { force: true });
+  return readIncarnation(runFolder);
+}
+
 /** Reads the incarnation, or makes it if this is the first start since the boot.
  *  @param runFolder erased by a reboot (tmpfs); made if absent
  *  @throws when the file is damaged: the message names it */
 export function readIncarnation(runFolder: string): string {
   mkdirSync(runFolder, { recursive: true, mode: 0o700 });
-  const path = join(runFolder, "incarnation");
+  const path = join(runFolder, incarnationName);
   const made = join(runFolder, `incarnation.${randomBytes(6).toString("hex")}.writing`);
   writeFileSync(made, `${randomBytes(16).toString("hex")}\n`, { mode: 0o600, flag: "wx" });
   try {

@@ -252,7 +252,9 @@ class LocalCopy implements Copy {
   }
 
   status = () => this.#ask((supervisor) => supervisor.status());
-  run = (fencingToken: number) => this.#ask((supervisor) => supervisor.run(fencingToken));
+  run: Copy["run"] = (fencingToken, replaceLockFile) =>
+    this.#ask((supervisor) => supervisor.run(fencingToken, replaceLockFile));
+  takeBackLock = (fencingToken: number) => this.#ask((supervisor) => supervisor.takeBackLock(fencingToken));
   arrivePaused = (fencingToken: number) => this.#ask((supervisor) => supervisor.arrivePaused(fencingToken));
   pause = () => this.#ask((supervisor) => supervisor.pause());
   reset = () => this.#ask((supervisor) => supervisor.reset());

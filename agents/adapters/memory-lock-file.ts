@@ -1,6 +1,6 @@
 // Lock files in memory, for simulation: the volume is an object that all simulated hosts share. A lock is freed when
 // its holder dies, as the kernel would free it.
-import type { HeldLock, LockFiles, LockStamp, TakeOutcome } from "../ports/lock-file.ts";
+import type { HeldLock, LockFiles, LockStamp, TakeManner, TakeOutcome } from "../ports/lock-file.ts";
 import { stampFor } from "./lock-rule.ts";
 
 type LockEntry = { stamp: LockStamp; heldBy: object | null };
@@ -13,7 +13,8 @@ export class MemoryLockVolume {
   /** The lock files as one process sees them. `holder` stands for the process. */
   as(holder: object): LockFiles {
     return {
-      take: async (vmId, copyId, fencingToken) => this.#take(holder, vmId, copyId, fencingToken),
+      take: async (vmId, copyId, fencingToken, manner = "usual") =>
+        this.#take(holder, vmId, copyId, fencingToken, manner),
       read: async (vmId) => {
         this.#reach();
         const entry = this.#locks.get(vmId);
@@ -32,19 +33,20 @@ export class MemoryLockVolume {
     if (this.unreachable) throw new Error("the shared volume cannot be reached");
   }
 
-  #take(holder: object, vmId: string, copyId: string, fencingToken: number): TakeOutcome {
+  #take(holder: object, vmId: string, copyId: string, fencingToken: number, manner: TakeManner): TakeOutcome {
     this.#reach();
     const found = this.#locks.get(vmId);
-    if (found?.heldBy) return { kind: "held" };
-    const stamp = stampFor(found?.stamp ?? null, copyId, fencingToken);
-    if (!stamp) return { kind: "superseded", stamp: (found as LockEntry).stamp };
+    if (found?.heldBy && manner !== "replace") return { kind: "held" };
+    const stamp = stampFor(found?.stamp ?? null, copyId, fencingToken, manner);
+    if (!stamp) return { kind: "superseded", stamp: found?.stamp ?? null };
     const entry: LockEntry = { stamp, heldBy: holder };
     this.#locks.set(vmId, entry);
-    return { kind: "taken", lock: this.#held(entry, holder) };
+    return { kind: "taken", lock: this.#held(vmId, entry, holder) };
   }
 
-  #held(entry: LockEntry, holder: object): HeldLock {
+  #held(vmId: string, entry: LockEntry, holder: object): HeldLock {
     return {
+      isInPlace: () => this.#locks.get(vmId) === entry,
       get stamp() {
         return entry.stamp;
       },

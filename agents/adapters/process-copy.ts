@@ -84,7 +84,9 @@ export class ProcessCopy implements Copy {
   }
 
   status = () => this.#ask<CopyStatus>({ method: "status" });
-  run = (fencingToken: number) => this.#ask<PermitOutcome>({ method: "run", fencingToken });
+  run = (fencingToken: number, replaceLockFile = false) =>
+    this.#ask<PermitOutcome>({ method: "run", fencingToken, ...(replaceLockFile ? { replaceLockFile } : {}) });
+  takeBackLock = (fencingToken: number) => this.#ask<PermitOutcome>({ method: "takeBackLock", fencingToken });
   arrivePaused = (fencingToken: number) => this.#ask<PermitOutcome>({ method: "arrivePaused", fencingToken });
   pause = () => this.#ask<void>({ method: "pause" });
   reset = () => this.#ask<void>({ method: "reset" });

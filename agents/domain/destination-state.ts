@@ -70,6 +70,8 @@ export type DestinationEvent =
   | { kind: "guest-ended"; how: "powered-off" | "crashed" | "killed"; detail: string }
   | { kind: "record-known"; record: MigrationRecord }
   | { kind: "record-unknown" }
+  /** The control plane was reached and gave none: this host is not cut off, so nothing follows from it. */
+  | { kind: "record-refused" }
   | { kind: "report-answered"; report: RoleReportKind; outcome: ReportOutcome; record: MigrationRecord | null }
   | { kind: "destroyed" }
   | { kind: "woke" };

@@ -76,6 +76,9 @@ export type SourceEvent =
   | { kind: "guest-ended"; how: "powered-off" | "crashed" | "killed"; detail: string }
   | { kind: "record-known"; record: MigrationRecord }
   | { kind: "record-unknown" }
+  /** The control plane was reached and gave none: this host is not cut off, so nothing follows from it. */
+  | { kind: "record-refused" }
+  | { kind: "lock-taken-back"; refusal: string | null }
   | { kind: "report-answered"; report: RoleReportKind; outcome: ReportOutcome; record: MigrationRecord | null }
   | { kind: "run-answered"; isGranted: boolean; detail: string }
   | { kind: "word-verified" }
@@ -96,6 +99,7 @@ export type SourceCommand =
   | { kind: "cancel-at-gate" }
   | { kind: "cancel-stream" }
   | { kind: "run-copy"; fencingToken: number }
+  | { kind: "take-back-lock"; fencingToken: number }
   | { kind: "destroy-copy" }
   | { kind: "read-record" }
   | { kind: "report"; report: AgentReport }

@@ -44,6 +44,8 @@ function onCommitted(state: SourceState, record: MigrationRecord): SourceStep {
   if (record.confirmed) return endCopy(state, record);
   switch (state.stage) {
     case "in-doubt":
+      // The destination is lost, by an operator's word: whether it ever ran the guest, the lock file says.
+      if (record.takeBackRequested) return step(state, { kind: "take-back-lock", fencingToken: record.verdictToken });
       // Rule 6: the destination may end its copy only after it has heard this, said after the commit.
       return state.saidComplete || !state.isLinked
         ? step(state)
@@ -53,7 +55,9 @@ function onCommitted(state: SourceState, record: MigrationRecord): SourceStep {
             { kind: "send-peer", message: { kind: "source-complete" } },
           );
     case "copyless":
-      return step(state, { kind: "wake", afterMs: 1000 });
+      return record.takeBackRequested
+        ? step(state, takeBackRefused(state, "its copy is gone as well"), { kind: "wake", afterMs: 1000 })
+        : step(state, { kind: "wake", afterMs: 1000 });
     case "aborting":
       // Cannot be while the gate was never past; if it is all the same, two copies must not execute.
       return state.ended
@@ -102,6 +106,19 @@ function endCopy(state: SourceState, record: MigrationRecord): SourceStep {
     default:
       return step({ ...state, stage: "ending" }, { kind: "destroy-copy" });
   }
+}
+
+/** Held, the lock file bars the destination for good; then the record may name this copy again. */
+export function onLockTakenBack(state: SourceState, refusal: string | null): SourceStep {
+  if (refusal !== null) return step(state, takeBackRefused(state, refusal));
+  return step(state, { kind: "report", report: { kind: "source-takes-back", ...onMigration(state) } });
+}
+
+function takeBackRefused(state: SourceState, detail: string): SourceCommand {
+  return {
+    kind: "report",
+    report: { kind: "take-back-refused", ...onMigration(state), detail: detail.slice(0, 1000) },
+  };
 }
 
 export function onEnded(state: SourceState, event: Extract<SourceEvent, { kind: "guest-ended" }>): SourceStep {

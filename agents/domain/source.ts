@@ -28,6 +28,7 @@ import {
   onGateAnswer,
   onGateRead,
   onLinked,
+  onLockTakenBack,
   onPeerFailure,
   onPeerLost,
   onRecord,
@@ -224,6 +225,8 @@ const stages: { [S in SourceStage]: (state: SourceState, event: SourceEvent, atM
         return state.isLinked ? step(state, { kind: "ask-word" }) : step(state);
       case "word-verified":
         return resume(state, state.openToken);
+      case "lock-taken-back":
+        return onLockTakenBack(state, event.refusal);
       case "report-answered":
         if (event.record) return onRecord(learn(state, event.record));
         return event.outcome === "unknown" ? step(state, { kind: "read-record" }) : step(state);
@@ -237,6 +240,7 @@ const stages: { [S in SourceStage]: (state: SourceState, event: SourceEvent, atM
   copyless(state, event) {
     switch (event.kind) {
       case "record-unknown":
+      case "record-refused":
         return step(state, { kind: "wake", afterMs: retryMs });
       case "woke":
         return step(state, { kind: "read-record" });

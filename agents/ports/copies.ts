@@ -54,8 +54,12 @@ export interface Copy {
   readonly migrationId: string | null;
   status(): Promise<CopyStatus>;
   /** Takes and stamps the lock file, then lets the guest execute. Holding it already under this copy is fine.
+   *  @param replaceLockFile an operator has said that whoever holds it is gone
    *  @throws when the outcome is unknown: it may execute */
-  run(fencingToken: number): Promise<PermitOutcome>;
+  run(fencingToken: number, replaceLockFile?: boolean): Promise<PermitOutcome>;
+  /** Past the gate, when the destination is lost: takes the lock file where it still names this very copy, which proves
+   *  that the destination never took it, and bars it from then on. Nothing executes yet. */
+  takeBackLock(fencingToken: number): Promise<PermitOutcome>;
   /** The same for a guest that arrives paused: lock file taken, disks active, nothing executes. */
   arrivePaused(fencingToken: number): Promise<PermitOutcome>;
   /** Pauses on the user's wish; the lock file stays held. */

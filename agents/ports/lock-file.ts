@@ -15,21 +15,28 @@ export type TakeOutcome =
   | { kind: "taken"; lock: HeldLock }
   /** Another process holds it. */
   | { kind: "held" }
-  /** It is free but names another copy under the same or a higher token: this copy must not execute. */
-  | { kind: "superseded"; stamp: LockStamp };
+  /** It is free but names another copy under the same or a higher token (null: nobody): this copy must not execute. */
+  | { kind: "superseded"; stamp: LockStamp | null };
+
+/** How a lock file is asked for.
+ *  usual: as the rule says. own-only: only where it names this very copy, which proves that no other took it since.
+ *  replace: an operator's word stands for it that its holder is gone; a new file takes the old one's place. */
+export type TakeManner = "usual" | "own-only" | "replace";
 
 export interface LockFiles {
   /** Takes the VM's lock file and stamps it, durably, with the copy and the token.
    *  Allowed when the file is new, names this copy, permits it next, or bears a lower token; and never under a token
    *  lower than the file's.
    *  @throws when the volume cannot be reached or written: the outcome is then "not taken" */
-  take(vmId: string, copyId: string, fencingToken: number): Promise<TakeOutcome>;
+  take(vmId: string, copyId: string, fencingToken: number, manner?: TakeManner): Promise<TakeOutcome>;
   /** What a free lock file says; "held" while somebody holds it, null when the VM has none. */
   read(vmId: string): Promise<LockStamp | "held" | null>;
 }
 
 export interface HeldLock {
   readonly stamp: LockStamp;
+  /** False once another file has taken its place: what is held then guards nothing any more. */
+  isInPlace(): boolean;
   /** Names the copy permitted next (null: none), durably, while staying held. */
   permitNext(next: { copyId: string } | null): Promise<void>;
   release(): Promise<void>;

@@ -132,13 +132,17 @@ export async function tell(context: RoleContext, report: AgentReport): Promise<T
 /** Refused for good, though no record came along; anything else may be refused for a passing reason, and is said again. */
 const finalProblems = new Set(["migration-unknown", "vm-unknown", "vm-deleted", "not-yours"]);
 
-/** A fresh record; null when the control plane cannot be reached. */
-export async function readRecord(context: RoleContext, migrationId: string): Promise<ProvenRecord | null> {
+/** A fresh record, or why there is none: the control plane cannot be reached, or gives none. */
+export type RecordRead =
+  | { proven: ProvenRecord; why: null }
+  | { proven: null; why: "record-unknown" | "record-refused" };
+
+export async function readRecord(context: RoleContext, migrationId: string): Promise<RecordRead> {
   const answer = await context.controlPlane.readRecord(migrationId);
-  if (answer.kind === "answered") return answer.record;
-  if (answer.kind === "unknown") return null;
+  if (answer.kind === "answered") return { proven: answer.record, why: null };
+  if (answer.kind === "unknown") return { proven: null, why: "record-unknown" };
   context.log({ event: "record-refused", migrationId, problem: answer.problem.code });
-  return answer.record;
+  return answer.record ? { proven: answer.record, why: null } : { proven: null, why: "record-refused" };
 }
 
 /** Journals one more fact of a migration, durably. */

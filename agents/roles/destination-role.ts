@@ -153,7 +153,7 @@ export class DestinationRole implements Role {
         void this.#openStream();
         return;
       case "read-gate":
-        void readRecord(this.#context, this.migrationId).then((proven) => {
+        void readRecord(this.#context, this.migrationId).then(({ proven }) => {
           const record = proven ? this.#known.accept(proven) : null;
           this.#feed({ kind: "gate-read", ask: command.ask, record });
         });
@@ -183,8 +183,8 @@ export class DestinationRole implements Role {
         return;
       case "read-record":
         void this.#requests.ask("read-record", async () => {
-          const proven = await readRecord(this.#context, this.migrationId);
-          return () => (proven ? this.noteRecord(proven) : this.#feed({ kind: "record-unknown" }));
+          const read = await readRecord(this.#context, this.migrationId);
+          return () => (read.proven ? this.noteRecord(read.proven) : this.#feed({ kind: read.why }));
         });
         return;
       case "give-word":

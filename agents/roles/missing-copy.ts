@@ -16,6 +16,7 @@ export function missingCopy(vmId: string, copyId: string, spec: VmSpec): Copy {
       gate: null,
     }),
     run: missing,
+    takeBackLock: missing,
     arrivePaused: missing,
     pause: missing,
     reset: missing,

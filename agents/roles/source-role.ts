@@ -159,7 +159,7 @@ export class SourceRole implements Role {
         return;
       case "read-gate":
         this.#measured.mark("gate-asked", this.#now());
-        void readRecord(this.#context, this.migrationId).then((proven) => {
+        void readRecord(this.#context, this.migrationId).then(({ proven }) => {
           const record = proven ? this.#known.accept(proven) : null;
           this.#feed({ kind: "gate-read", ask: command.ask, record });
         });
@@ -211,13 +211,19 @@ export class SourceRole implements Role {
           (detail) => ({ kind: "run-answered", isGranted: false, detail }),
         );
         return;
+      case "take-back-lock":
+        this.#onCopy(
+          () => this.#copy.takeBackLock(command.fencingToken),
+          (permit) => ({ kind: "lock-taken-back", refusal: permit.kind === "refused" ? permit.detail : null }),
+        );
+        return;
       case "destroy-copy":
         void this.#destroy();
         return;
       case "read-record":
         void this.#requests.ask("read-record", async () => {
-          const proven = await readRecord(this.#context, this.migrationId);
-          return () => (proven ? this.noteRecord(proven) : this.#feed({ kind: "record-unknown" }));
+          const read = await readRecord(this.#context, this.migrationId);
+          return () => (read.proven ? this.noteRecord(read.proven) : this.#feed({ kind: read.why }));
         });
         return;
       case "report":

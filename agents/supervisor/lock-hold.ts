@@ -1,6 +1,6 @@
 // The one lock file of a supervisor: held or not, and the alarm that stands while the guest executes without it.
 import type { PermitOutcome } from "../ports/copies.ts";
-import type { HeldLock, LockFiles } from "../ports/lock-file.ts";
+import type { HeldLock, LockFiles, LockStamp, TakeManner } from "../ports/lock-file.ts";
 
 export type Refusal = Extract<PermitOutcome, { kind: "refused" }>;
 
@@ -33,15 +33,14 @@ export class LockHold {
   }
 
   /** @returns why it could not be taken, or null when it is held now */
-  async take(fencingToken: number): Promise<Refusal | null> {
-    if (this.#lock) return null;
+  async take(fencingToken: number, manner: TakeManner = "usual"): Promise<Refusal | null> {
     try {
-      const taken = await this.#lockFiles.take(this.#vmId, this.#copyId, fencingToken);
+      if (this.#lock?.isInPlace()) return null;
+      // An operator has had it replaced: what was held guards nothing any more.
+      await this.release();
+      const taken = await this.#lockFiles.take(this.#vmId, this.#copyId, fencingToken, manner);
       if (taken.kind === "held") return refused("lock-held", "another process holds the lock file");
-      if (taken.kind === "superseded") {
-        const { stamp } = taken;
-        return refused("lock-superseded", `the lock file names ${stamp.copyId} under token ${stamp.fencingToken}`);
-      }
+      if (taken.kind === "superseded") return refused("lock-superseded", `the lock file names ${named(taken.stamp)}`);
       this.#lock = taken.lock;
       this.alarm(false, "the lock file is held again");
       return null;
@@ -67,6 +66,9 @@ export class LockHold {
     this.#onAlarm(standing, detail);
   }
 }
+
+const named = (stamp: LockStamp | null): string =>
+  stamp ? `${stamp.copyId} under token ${stamp.fencingToken}` : "nobody";
 
 export const refused = (by: Refusal["by"], detail: string): Refusal => ({ kind: "refused", by, detail });
 

@@ -70,7 +70,9 @@ function perform(supervisor: Supervisor, call: Call): Promise<unknown> | Greetin
     case "status":
       return supervisor.status();
     case "run":
-      return supervisor.run(call.fencingToken);
+      return supervisor.run(call.fencingToken, call.replaceLockFile);
+    case "takeBackLock":
+      return supervisor.takeBackLock(call.fencingToken);
     case "arrivePaused":
       return supervisor.arrivePaused(call.fencingToken);
     case "pause":

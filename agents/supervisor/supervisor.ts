@@ -19,7 +19,7 @@ import type {
   MachineState,
   OutgoingStream,
 } from "../ports/hypervisor.ts";
-import type { LockFiles } from "../ports/lock-file.ts";
+import type { LockFiles, TakeManner } from "../ports/lock-file.ts";
 import { LockHold, messageOf, refused } from "./lock-hold.ts";
 import type { CopyMemo, CopyMemory } from "./memo.ts";
 import { SilenceWatch } from "./silence-watch.ts";
@@ -102,14 +102,28 @@ export class Supervisor {
     });
   }
 
-  run(fencingToken: number): Promise<PermitOutcome> {
+  run(fencingToken: number, replaceLockFile = false): Promise<PermitOutcome> {
     return this.#serial.run(() =>
-      this.#permit(fencingToken, async (machine) => {
-        if (this.#processors === "run") return { kind: "granted" };
-        const refusal = await this.#letRun(machine);
-        return refusal ? { kind: "refused", by: "hypervisor", detail: refusal } : { kind: "granted" };
-      }),
+      this.#permit(
+        fencingToken,
+        async (machine) => {
+          if (this.#processors === "run") return { kind: "granted" };
+          const refusal = await this.#letRun(machine);
+          return refusal ? { kind: "refused", by: "hypervisor", detail: refusal } : { kind: "granted" };
+        },
+        replaceLockFile ? "replace" : "usual",
+      ),
     );
+  }
+
+  /** Past the gate, on an operator's word that the destination is lost: holding it bars the destination for good. */
+  takeBackLock(fencingToken: number): Promise<PermitOutcome> {
+    return this.#serial.run(async () => {
+      const { migrationId } = this.#mustBeLeaving();
+      this.#mustHaveMachine();
+      if ((await this.#ports.gate.read(migrationId)) !== "past") throw new Error("the guest is not past its gate");
+      return (await this.#lock.take(fencingToken, "own-only")) ?? { kind: "granted" };
+    });
   }
 
   arrivePaused(fencingToken: number): Promise<PermitOutcome> {
@@ -289,7 +303,11 @@ export class Supervisor {
   }
 
   /** Takes the lock file, then does what needs it. What was not held before is given back on a refusal. */
-  async #permit(fencingToken: number, act: (machine: Machine) => Promise<PermitOutcome>): Promise<PermitOutcome> {
+  async #permit(
+    fencingToken: number,
+    act: (machine: Machine) => Promise<PermitOutcome>,
+    manner: TakeManner = "usual",
+  ): Promise<PermitOutcome> {
     const machine = this.#machine;
     if (!machine || this.#memo.ended) return { kind: "refused", by: "hypervisor", detail: "the guest has ended" };
     const before = this.#memo;
@@ -312,7 +330,7 @@ export class Supervisor {
         () => null,
         (error) => refused("hypervisor", messageOf(error)),
       ),
-      this.#lock.take(fencingToken),
+      this.#lock.take(fencingToken, manner),
     ]);
     const outcome = lockRefusal ?? memoRefusal ?? (await act(machine));
     if (outcome.kind === "refused") {

@@ -1,9 +1,10 @@
-import type { Host } from "../../schemas/host.ts";
+import { type Host, lostStatement } from "../../schemas/host.ts";
 import { apiCommand, type Command } from "../command.ts";
+import { UsageError } from "../exit.ts";
 
 const columns = {
   host: (host: Host) => host.host,
-  alive: (host: Host) => (host.alive ? "yes" : "no"),
+  alive: (host: Host) => (host.alive ? "yes" : host.declaredLost ? "declared lost" : "no"),
   "migration address": (host: Host) => host.facts.migrationAddress,
   hypervisor: (host: Host) => `${host.facts.hypervisor.kind} ${host.facts.hypervisor.version}`,
   "memory MiB": (host: Host) => String(host.facts.memoryMiB),
@@ -35,6 +36,27 @@ export const hostCommands: Command[] = [
     needs: ["host"],
     run: async ({ api, cluster, values, output }) =>
       output.show(await api.getHost(cluster, String(values["host"])), columns),
+  }),
+  apiCommand({
+    name: "host declare-lost",
+    summary: "say that a host is off for good, so that its VMs can be started elsewhere",
+    example: `drover host declare-lost --host host-a --reason "power cut in rack 7" --statement "${lostStatement}"`,
+    needs: ["host", "reason", "statement"],
+    takes: { incarnation: "the one that has ended (the host's latest)" },
+    run: async ({ api, cluster, values, output }) => {
+      const host = String(values["host"]);
+      const statement = String(values["statement"]);
+      if (statement !== lostStatement) {
+        throw new UsageError(
+          `--statement is to be, to the letter: "${lostStatement}". Make sure of it first: switch the host off, or fence it.`,
+        );
+      }
+      const given = values["incarnation"] as string | undefined;
+      const incarnation = given ?? (await api.getHost(cluster, host)).incarnation;
+      if (!incarnation) throw new UsageError(`host ${host} has never been heard of: there is nothing to lose`);
+      const loss = { incarnation, reason: String(values["reason"]), statement: lostStatement } as const;
+      output.show(await api.declareHostLost(cluster, host, loss), columns);
+    },
   }),
   apiCommand({
     name: "host invite",

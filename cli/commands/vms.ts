@@ -1,6 +1,7 @@
-import type { Vm } from "../../schemas/vm.ts";
+import { unlockStatement, type Vm, type VmForce } from "../../schemas/vm.ts";
 import { readInteger } from "../arguments.ts";
 import { apiCommand, type Command } from "../command.ts";
+import { UsageError } from "../exit.ts";
 
 const columns = {
   vm: (vm: Vm) => vm.vm,
@@ -58,6 +59,25 @@ export const vmCommands: Command[] = [
       output.show(await api.stopVm(cluster, String(values["vm"])), columns),
   }),
   apiCommand({
+    name: "vm force",
+    summary: "after its host was declared lost: start a VM from its disk, or take it back",
+    example: 'drover vm force --vm vm-1 --start-from-disk host-b --reason "power cut in rack 7"',
+    needs: ["vm", "reason"],
+    takes: {
+      "start-from-disk": "HOST: a new start there; what the guest had in memory is lost",
+      "override-lock-file": `"${unlockStatement}": only if its lock file stays held`,
+    },
+    flags: { "take-back": "the source of a committed migration goes on, if the destination never ran the guest" },
+    run: async ({ api, cluster, values, output }) => {
+      const host = values["start-from-disk"] as string | undefined;
+      if (Boolean(host) === Boolean(values["take-back"])) {
+        throw new UsageError("choose one: --start-from-disk HOST or --take-back");
+      }
+      const asked = { reason: String(values["reason"]), action: readAction(host, values["override-lock-file"]) };
+      output.show(await api.forceVm(cluster, String(values["vm"]), asked), columns);
+    },
+  }),
+  apiCommand({
     name: "vm delete",
     summary: "stop a VM and delete it",
     example: "drover vm delete --vm vm-1",
@@ -66,3 +86,15 @@ export const vmCommands: Command[] = [
       output.show(await api.deleteVm(cluster, String(values["vm"])), columns),
   }),
 ];
+
+function readAction(host: string | undefined, override: string | boolean | undefined): VmForce["action"] {
+  if (host === undefined) {
+    if (override !== undefined) throw new UsageError("--override-lock-file goes with --start-from-disk");
+    return { kind: "take-back" };
+  }
+  if (override === undefined) return { kind: "start-from-disk", host };
+  if (override !== unlockStatement) {
+    throw new UsageError(`--override-lock-file is to be, to the letter: "${unlockStatement}"`);
+  }
+  return { kind: "start-from-disk", host, overrideLockFile: unlockStatement };
+}

@@ -8,7 +8,6 @@ import { isAlive } from "../domain/session.ts";
 import type { VerdictEvent } from "../domain/verdict.ts";
 import type { Ports } from "../ports/ports.ts";
 import { ringAll } from "./agent-call.ts";
-import { listClusterIds } from "./clusters.ts";
 import { Batch, type Place, type Stored } from "./items.ts";
 import { keys } from "./keys.ts";
 import { bothEnds, motionOf, putMotion, readMotion } from "./moving.ts";
@@ -169,18 +168,4 @@ export function putAdmission(
   batch.check(facts.vm);
   batch.events(migrationEvents(migration, opened.migration), { migration: facts.migration });
   return opened.migration;
-}
-
-/** The last net: what any request would have done in passing. */
-export async function tidy(ports: Ports, clusterId: string): Promise<void> {
-  for (const entry of await readQueue(ports, clusterId)) {
-    const vm = await readOne<VmRecord>(ports, keys.vm(clusterId, entry.value.vmId));
-    const isRunning = vm.value?.runState === "running" && vm.value.wantedRunState === "running";
-    if (!isRunning) await admitQueued(ports, clusterId, entry.value.migrationId);
-  }
-  await admitNext(ports, clusterId);
-}
-
-export async function tidyAll(ports: Ports): Promise<void> {
-  for (const clusterId of await listClusterIds(ports)) await tidy(ports, clusterId);
 }

@@ -7,13 +7,30 @@ import type { CopyDuty, Slot } from "../domain/records.ts";
 import type { Ports } from "../ports/ports.ts";
 import { type AgentCall, type AgentOutcome, answerAgent, batchOf, signRecord } from "./agent-call.ts";
 import { copyPrefix, hostPartition } from "./keys.ts";
+import { reviseDuties } from "./lost-hosts.ts";
 
-export function claim(ports: Ports, call: AgentCall, invalid: Problem | null): Promise<AgentOutcome<ClaimAnswer>> {
+export async function claim(
+  ports: Ports,
+  call: AgentCall,
+  invalid: Problem | null,
+): Promise<AgentOutcome<ClaimAnswer>> {
+  const first = await claimOnce(ports, call, invalid);
+  if (first.kind === "answer" || first.problem.code !== "duties-outdated") return first;
+  // The host was declared lost before and is back: once, its duties are brought up to date first.
+  await reviseDuties(ports, call.clusterId, call.hostId);
+  return claimOnce(ports, call, invalid);
+}
+
+function claimOnce(ports: Ports, call: AgentCall, invalid: Problem | null): Promise<AgentOutcome<ClaimAnswer>> {
   return answerAgent<ClaimAnswer>(ports, call, {
     manner: "write",
     invalid,
     read: { partition: hostPartition(call.clusterId, call.hostId) },
-    decide(found) {
+    decide(found, session) {
+      if (session.lost) {
+        const detail = "Its copies may have been superseded while the host counted as lost.";
+        return { kind: "refuse", problem: { code: "duties-outdated", detail } };
+      }
       const batch = batchOf(found);
       const place = found.slot;
       if (!place.value) throw new Error(`host ${call.hostId} has no slot item`);

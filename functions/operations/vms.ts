@@ -76,7 +76,7 @@ export async function getVm(ports: Ports, clusterId: string, vmId: string): Prom
   return "code" in found ? found : showVm(ports, clusterId, found);
 }
 
-async function findVm(ports: Ports, clusterId: string, vmId: string): Promise<Stored<VmRecord> | Problem> {
+export async function findVm(ports: Ports, clusterId: string, vmId: string): Promise<Stored<VmRecord> | Problem> {
   const [cluster, vm] = await readPlaces<unknown>(ports, [keys.cluster(clusterId), keys.vm(clusterId, vmId)]);
   if (!cluster?.value) return clusterUnknown(clusterId);
   if (!vm?.value) return vmUnknown(vmId);
@@ -218,7 +218,7 @@ async function putStopDuty(
   return [{ clusterId, hostId }];
 }
 
-async function shownAs(ports: Ports, clusterId: string, vm: VmRecord, revision: number): Promise<Answer> {
+export async function shownAs(ports: Ports, clusterId: string, vm: VmRecord, revision: number): Promise<Answer> {
   const place = { key: keys.vm(clusterId, vm.vmId), revision, value: vm };
   return { status: 202, body: { ...(await showVm(ports, clusterId, place)) } };
 }

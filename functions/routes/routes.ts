@@ -9,8 +9,10 @@ import { cancelMigrationRoute } from "./cancel-migration.ts";
 import { createClusterRoute } from "./create-cluster.ts";
 import { createJoinTokenRoute } from "./create-join-token.ts";
 import { createKeyRoute } from "./create-key.ts";
+import { declareHostLostRoute } from "./declare-host-lost.ts";
 import { defineVmRoute } from "./define-vm.ts";
 import { deleteVmRoute } from "./delete-vm.ts";
+import { forceVmRoute } from "./force-vm.ts";
 import { getClusterRoute } from "./get-cluster.ts";
 import { getHostRoute } from "./get-host.ts";
 import { getMigrationRoute } from "./get-migration.ts";
@@ -37,8 +39,10 @@ export const routes: Route[] = [
   createClusterRoute,
   createJoinTokenRoute,
   createKeyRoute,
+  declareHostLostRoute,
   defineVmRoute,
   deleteVmRoute,
+  forceVmRoute,
   getClusterRoute,
   getHostRoute,
   getMigrationRoute,

@@ -110,6 +110,52 @@ export function copiesContract(name: string, makeBench: () => Promise<CopiesBenc
       assert.deepEqual(await copy.status(), { machine: "running", lock: "held", ended: null, gate: null });
     });
 
+    test("past the gate a source takes the lock file back only where it still names its own copy, and bars the other", async () => {
+      const source = await running();
+      const destination = await sending(source);
+      await assert.rejects(source.takeBackLock(token + 1), /not past its gate/);
+      const loaded = eventOf(destination, (event) => event.kind === "loaded");
+      await source.holdAtGate(60_000);
+      assert.equal(await source.passGate(), "past");
+      await loaded;
+      assert.deepEqual(await source.takeBackLock(token + 1), { kind: "granted" });
+      assert.deepEqual(await source.takeBackLock(token + 1), { kind: "granted" }, "asking again changes nothing");
+      const late = await destination.run(token + 1);
+      assert.equal(late.kind === "refused" && late.by, "lock-held");
+      assert.equal((await source.status()).machine, "stopped", "nothing executes yet");
+      await bench.hosts[0].killSupervisor(sourceCopy);
+      await until(source, (status) => status.machine === "stopped");
+      const still = await destination.run(token + 1);
+      assert.equal(still.kind === "refused" && still.by, "lock-superseded", "also when the supervisor has died");
+      await source.cancelStream();
+      assert.deepEqual(await source.run(token + 2), { kind: "granted" });
+    });
+
+    test("a lock file that the destination has taken is never taken back", async () => {
+      const source = await running();
+      const destination = await sending(source);
+      const loaded = eventOf(destination, (event) => event.kind === "loaded");
+      await source.holdAtGate(60_000);
+      await source.passGate();
+      await loaded;
+      assert.deepEqual(await destination.run(token + 1), { kind: "granted" });
+      const held = await source.takeBackLock(token + 1);
+      assert.equal(held.kind === "refused" && held.by, "lock-held");
+      await destination.destroy();
+      const named = await source.takeBackLock(token + 1);
+      assert.equal(named.kind === "refused" && named.by, "lock-superseded", "it may have run");
+    });
+
+    test("a supervisor whose lock file was replaced notices when its guest is to run again", async () => {
+      const copy = await running();
+      const other = await there.launch(request(destinationCopy));
+      await copy.pause();
+      assert.deepEqual(await other.run(token + 1, true), { kind: "granted" });
+      const again = await copy.run(token);
+      assert.equal(again.kind === "refused" && again.by, "lock-held");
+      assert.equal((await copy.status()).machine, "stopped");
+    });
+
     test("I1: while one copy holds the lock file no other copy of the VM executes", async () => {
       await running();
       const other = await there.launch(request(destinationCopy));

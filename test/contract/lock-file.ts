@@ -101,6 +101,46 @@ export function lockFileContract(name: string, makeBench: () => Promise<LockFile
       await raised.release();
     });
 
+    test("who may only take its own takes nothing that names another copy, or nobody", async () => {
+      const ownOnly = (locks: LockFiles, copyId: string, token: number) =>
+        locks.take("vm-1", copyId, token, "own-only");
+      assert.deepEqual(await ownOnly(bench.first, one, 3), { kind: "superseded", stamp: null });
+      const lock = await taken(bench.first, one, 3);
+      await lock.permitNext({ copyId: two });
+      await lock.release();
+      assert.equal((await ownOnly(bench.second, two, 4)).kind, "superseded", "not even the one permitted next");
+      const own = await ownOnly(bench.first, one, 4);
+      assert.equal(own.kind, "taken");
+      if (own.kind !== "taken") return;
+      assert.deepEqual(own.lock.stamp, { copyId: one, fencingToken: 4, next: null });
+      await own.lock.release();
+      assert.equal((await bench.second.take("vm-1", two, 4)).kind, "superseded", "from then on the other is barred");
+    });
+
+    test("a lock file that looks held is replaced on an operator's word; who held it notices, and is barred", async () => {
+      const lost = await taken(bench.first, one, 3);
+      assert.equal(lost.isInPlace(), true);
+      const outcome = await bench.second.take("vm-1", two, 4, "replace");
+      assert.equal(outcome.kind, "taken");
+      if (outcome.kind !== "taken") return;
+      assert.deepEqual(outcome.lock.stamp, { copyId: two, fencingToken: 4, next: null });
+      assert.equal(lost.isInPlace(), false);
+      assert.equal(outcome.lock.isInPlace(), true);
+      await lost.release();
+      assert.deepEqual(await bench.first.take("vm-1", one, 3), { kind: "held" }, "the new one is held");
+      await outcome.lock.permitNext({ copyId: three });
+      await outcome.lock.release();
+      assert.equal((await bench.first.take("vm-1", one, 3)).kind, "superseded");
+    });
+
+    test("replacing a lock file that nobody holds is taking it, and never under a lower token", async () => {
+      await (await taken(bench.first, one, 3)).release();
+      assert.equal((await bench.second.take("vm-1", two, 2, "replace")).kind, "superseded");
+      const outcome = await bench.second.take("vm-1", two, 4, "replace");
+      assert.equal(outcome.kind, "taken");
+      if (outcome.kind === "taken") await outcome.lock.release();
+    });
+
     test("VMs have lock files of their own", async () => {
       const lock = await taken(bench.first, one, 3);
       const other = await bench.second.take("vm-2", two, 1);

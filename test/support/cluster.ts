@@ -388,6 +388,7 @@ export class TestHost {
       isFirstLife,
       onJoined,
       onRefused: (detail) => log({ event: "refused", detail }),
+      onDeclaredLost: () => void this.#reincarnate(),
     });
     this.#agent = { agent, life };
     await agent.start();
@@ -424,6 +425,13 @@ export class TestHost {
     this.losePower();
     this.incarnation = this.#newIncarnation();
     this.#isFirstLife = true;
+  }
+
+  /** As agents/main.ts does: the host lives, and is heard again under a new incarnation only. */
+  async #reincarnate(): Promise<void> {
+    this.killAgent();
+    this.incarnation = this.#newIncarnation();
+    await this.startAgent();
   }
 
   async stop(): Promise<void> {

@@ -1,0 +1,187 @@
+// An operator's way out for a VM whose owner's host was declared lost: started from its disk on a host that is named, or
+// taken back by the source of a commit whose destination was lost before it ran the guest.
+import type { Problem } from "../../schemas/problems.ts";
+import type { VmForce } from "../../schemas/vm.ts";
+import { bumpSlot, decideMotion, isLost, requestTakeBack } from "../domain/motion.ts";
+import { hostObstacles, nameObstacles } from "../domain/obstacles.ts";
+import type { CopyDuty, MigrationState, Slot, VmRecord } from "../domain/records.ts";
+import { dutyOf, hostLost, startVm, vmEvents } from "../domain/vms.ts";
+import type { Ports } from "../ports/ports.ts";
+import { admitNext } from "./admit-next.ts";
+import type { Batch, Stored } from "./items.ts";
+import { keys } from "./keys.ts";
+import { bothEnds, hasFreedSlot, type MotionPlaces, motionOf, putMotion, readMotion } from "./moving.ts";
+import { type Operator, type OperatorDecision, type Outcome, operate } from "./operate.ts";
+import { readOne, readStanding } from "./read.ts";
+import { refusal } from "./refusals.ts";
+import { findVm, shownAs } from "./vms.ts";
+
+const refuse = (problem: Problem): { kind: "refuse"; problem: Problem } => ({ kind: "refuse", problem });
+
+type Start = Extract<VmForce["action"], { kind: "start-from-disk" }>;
+
+export function forceVm(
+  ports: Ports,
+  operator: Operator,
+  clusterId: string,
+  vmId: string,
+  { reason, action }: VmForce,
+): Promise<Outcome> {
+  const copyId = `copy_${ports.newId()}`;
+  return operate(ports, operator, clusterId, async (batch, at): Promise<OperatorDecision> => {
+    const vm = await findVm(ports, clusterId, vmId);
+    if ("code" in vm) return refuse(vm);
+    const migration = vm.value.migrationId
+      ? await readOne<MigrationState>(ports, keys.migration(clusterId, vm.value.migrationId))
+      : null;
+    const places = migration && (await readMotion(ports, clusterId, migration));
+    const forcing = { ports, clusterId, batch, at, vm, reason };
+    if (action.kind === "take-back") return takeBack(forcing, places);
+    const owner = { hostId: action.host, copyId };
+    return places ? startInMotion(forcing, places, action, owner) : startAtRest(forcing, action, owner);
+  });
+}
+
+type Forcing = {
+  ports: Ports;
+  clusterId: string;
+  batch: Batch;
+  at: number;
+  vm: Stored<VmRecord>;
+  reason: string;
+};
+
+async function takeBack({ ports, clusterId, batch, at, vm, reason }: Forcing, places: MotionPlaces | null) {
+  const migration = places?.migration.value;
+  if (!places || migration?.verdict.kind !== "committed" || migration.verdict.confirmed) {
+    const detail = `VM "${vm.value.vmId}" is in no committed migration whose destination has yet to run it.`;
+    return refuse({ code: "not-committed", detail });
+  }
+  if (!isLost(migration, "destination")) return refuse(notLost(vm.value, migration.destination.hostId));
+  if (isLost(migration, "source")) {
+    const detail = `Host "${migration.source.hostId}" was declared lost as well, and the copy with it; start the VM from its disk.`;
+    return refuse({ code: "destination-may-have-run", detail });
+  }
+  const context = { clusterId, at, restoreEpoch: ports.settings.restoreEpoch, actor: null };
+  const after = requestTakeBack(motionOf(places), { statement: reason, refused: null }, context);
+  putMotion(batch, places, after);
+  return {
+    kind: "accept",
+    batch,
+    rings: bothEnds(clusterId, after.migration),
+    answer: await shownAs(ports, clusterId, vm.value, vm.revision),
+  } as const;
+}
+
+async function startInMotion(
+  forcing: Forcing,
+  places: MotionPlaces,
+  action: Start,
+  owner: { hostId: string; copyId: string },
+): Promise<OperatorDecision> {
+  const { ports, clusterId, batch, at, vm, reason } = forcing;
+  const { migration } = places;
+  const obstacle = await startObstacle(forcing, action.host);
+  if (obstacle) return refuse(obstacle);
+  const lost = { source: isLost(migration.value, "source"), destination: isLost(migration.value, "destination") };
+  const context = { clusterId, at, restoreEpoch: ports.settings.restoreEpoch, actor: null };
+  const before = motionOf(places);
+  const decision = decideMotion(before, { kind: "operator-forces", owner, lost, statement: reason }, context);
+  if (decision.kind === "refuse") {
+    if (decision.problem === "host-may-decide") return refuse(mayDecide(migration.value));
+    return refuse(refusal(decision.problem, `Migration ${migration.value.id}`));
+  }
+  if (decision.kind === "unchanged") throw new Error("a copy that is new cannot have been forced before");
+  const after = decision.motion;
+  putDuty(batch, clusterId, after.vm, owner, action);
+  const role = (["source", "destination"] as const).find((end) => migration.value[end].hostId === action.host);
+  const ownSlot = role && after.slots[role];
+  if (role && ownSlot) after.slots = { ...after.slots, [role]: bumpSlot(ownSlot) };
+  else await bumpHost(forcing, action.host);
+  putMotion(batch, places, after);
+  return {
+    kind: "accept",
+    batch,
+    rings: [...bothEnds(clusterId, after.migration), { clusterId, hostId: action.host }],
+    answer: await shownAs(ports, clusterId, after.vm, vm.revision + 1),
+    afterwards: async () => {
+      if (hasFreedSlot(before.migration, after.migration)) await admitNext(ports, clusterId);
+      return null;
+    },
+  };
+}
+
+/** A start like any other, but that the lock file may be overridden. */
+async function startAtRest(
+  forcing: Forcing,
+  action: Start,
+  owner: { hostId: string; copyId: string },
+): Promise<OperatorDecision> {
+  const { ports, clusterId, batch, vm } = forcing;
+  if (vm.value.runState !== "guest-lost" || vm.value.stoppedBecause !== hostLost) {
+    // A start that waits for a lock file which nobody will ever free may be forced as well.
+    const isWaiting = vm.value.runState === "starting" && action.overrideLockFile !== undefined;
+    if (!isWaiting) return refuse(notLost(vm.value, vm.value.owner?.hostId ?? "(none)"));
+  }
+  const obstacle = await startObstacle(forcing, action.host);
+  if (obstacle) return refuse(obstacle);
+  const after = startVm(vm.value, owner, ports.settings.restoreEpoch);
+  const revision = batch.put(vm, after);
+  batch.events(vmEvents(vm.value, after), { vm });
+  await endWaitingStart(forcing, action.host);
+  putDuty(batch, clusterId, after, owner, action);
+  await bumpHost(forcing, action.host);
+  return {
+    kind: "accept",
+    batch,
+    rings: [{ clusterId, hostId: action.host }],
+    answer: await shownAs(ports, clusterId, after, revision),
+  };
+}
+
+/** The copy of a start that still waits is superseded by the new one. */
+async function endWaitingStart({ ports, clusterId, batch, vm }: Forcing, host: string): Promise<void> {
+  const { owner, runState, fencingToken } = vm.value;
+  if (!owner || runState !== "starting") return;
+  const duty = await readOne<CopyDuty>(ports, keys.copy(clusterId, owner.hostId, owner.copyId));
+  if (duty.value) batch.put(duty, { ...duty.value, fencingToken: fencingToken + 1, wantedRunState: "stopped" });
+  if (owner.hostId === host) return;
+  const slot = await readOne<Slot>(ports, keys.slot(clusterId, owner.hostId));
+  if (slot.value) batch.put(slot, bumpSlot(slot.value));
+}
+
+async function startObstacle({ ports, clusterId, vm, at }: Forcing, host: string): Promise<Problem | null> {
+  const standing = await readStanding(ports, clusterId, host);
+  return nameObstacles(hostObstacles(host, "/action/host", vm.value.spec, standing, at));
+}
+
+function putDuty(
+  batch: Batch,
+  clusterId: string,
+  vm: VmRecord,
+  { hostId, copyId }: { hostId: string; copyId: string },
+  { overrideLockFile }: Start,
+): void {
+  const duty = dutyOf(vm, copyId);
+  const key = keys.copy(clusterId, hostId, copyId);
+  batch.put<CopyDuty>({ key, revision: 0, value: null }, overrideLockFile ? { ...duty, replaceLockFile: true } : duty);
+}
+
+async function bumpHost({ ports, clusterId, batch }: Forcing, host: string): Promise<void> {
+  const slot = await readOne<Slot>(ports, keys.slot(clusterId, host));
+  if (slot.value) batch.put(slot, bumpSlot(slot.value));
+}
+
+function notLost(vm: VmRecord, hostId: string): Problem {
+  const detail = `VM "${vm.vmId}" is ${vm.runState}, owned on host "${hostId}", which is not declared lost; declare it lost first, once it is off.`;
+  return { code: "host-not-lost", detail };
+}
+
+function mayDecide({ id, verdict, source, destination }: MigrationState): Problem {
+  const who =
+    verdict.kind === "open"
+      ? `its destination "${destination.hostId}" or its source "${source.hostId}"`
+      : `its destination "${destination.hostId}"`;
+  const detail = `Migration ${id} is ${verdict.kind}: ${who} was not declared lost and may still decide; wait for it, or declare it lost once it is off.`;
+  return { code: "host-may-decide", detail, holder: id };
+}

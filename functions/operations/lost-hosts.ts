@@ -1,0 +1,165 @@
+// A host that an operator declares lost: that incarnation is heard no more, its part in a migration ends, its guests
+// count as lost. When the host returns, its duties are brought to what became of its copies meanwhile.
+import { type HostLoss, lostStatement } from "../../schemas/host.ts";
+import type { Problem } from "../../schemas/problems.ts";
+import { loseHost } from "../domain/motion.ts";
+import type { CopyDuty, MigrationState, Session, Slot, VmRecord } from "../domain/records.ts";
+import { declareLost, isAlive } from "../domain/session.ts";
+import { dutyOf, endGuest, hasEnded, hostLost, isOwner, vmEvents } from "../domain/vms.ts";
+import type { Ports } from "../ports/ports.ts";
+import { admitNext, admitQueued } from "./admit-next.ts";
+import { getHost } from "./clusters.ts";
+import { Batch, type Place, type Stored } from "./items.ts";
+import { copyPrefix, hostPartition, keys, vmsPartition } from "./keys.ts";
+import { bothEnds, motionOf, putMotion, readMotion } from "./moving.ts";
+import { type Operator, type OperatorDecision, type Outcome, operate } from "./operate.ts";
+import { readAll, readHosts, readOne, readPlaces } from "./read.ts";
+import { retryConflicts } from "./retry.ts";
+import { instantText } from "./views.ts";
+
+const refuse = (problem: Problem): { kind: "refuse"; problem: Problem } => ({ kind: "refuse", problem });
+
+export function declareHostLost(
+  ports: Ports,
+  operator: Operator,
+  clusterId: string,
+  hostId: string,
+  loss: HostLoss,
+): Promise<Outcome> {
+  return operate(ports, operator, clusterId, async (batch, at): Promise<OperatorDecision> => {
+    const [host] = await readHosts(ports, clusterId, [hostId]);
+    const shown = await getHost(ports, clusterId, hostId);
+    if (!host || "code" in shown) return refuse("code" in shown ? shown : hostUnknown(hostId));
+    const barred = lossBarred(hostId, host.session.value, loss, at);
+    if (barred) return refuse(barred);
+    const { incarnation, reason } = loss;
+    const lost = { incarnation, reason, by: operator.keyId, at };
+    if (host.session.value.lost?.incarnation === incarnation) {
+      return { kind: "accept", batch, answer: { status: 200, body: { ...shown } } };
+    }
+    batch.put(host.session, declareLost(host.session.value, lost));
+    const data = { incarnation, reason, statement: lostStatement };
+    batch.event({ kind: "host-declared-lost", subject: { kind: "host", id: hostId }, data }, host.session);
+    const held = host.slot.value.migration;
+    const migration = held && (await readOne<MigrationState>(ports, keys.migration(clusterId, held.migrationId)));
+    const places = migration && (await readMotion(ports, clusterId, migration));
+    if (held && places) {
+      const context = { clusterId, at, restoreEpoch: ports.settings.restoreEpoch, actor: null };
+      putMotion(batch, places, loseHost(motionOf(places), held.role, reason, context));
+    }
+    const declaredLost = { incarnation, reason, by: operator.keyId, at: instantText(at) };
+    return {
+      kind: "accept",
+      batch,
+      rings: places ? bothEnds(clusterId, places.migration.value) : [],
+      answer: { status: 200, body: { ...shown, alive: false, leaseExpiresAt: null, declaredLost } },
+      afterwards: async () => {
+        await loseGuests(ports, clusterId, hostId);
+        await admitNext(ports, clusterId);
+        return null;
+      },
+    };
+  });
+}
+
+function hostUnknown(hostId: string): Problem {
+  return { code: "host-unknown", detail: `No host "${hostId}" has joined this cluster.` };
+}
+
+function lossBarred(hostId: string, session: Session, loss: HostLoss, at: number): Problem | null {
+  if (session.incarnation !== loss.incarnation) {
+    return {
+      code: "incarnation-stale",
+      detail: `Host "${hostId}" speaks under incarnation ${session.incarnation ?? "(none yet)"}; name that one, if it has ended.`,
+      errors: [{ pointer: "/incarnation", detail: "is not the host's latest" }],
+    };
+  }
+  if (!isAlive(session, at)) return null;
+  const until = instantText(session.leaseExpiresAt ?? at);
+  return {
+    code: "host-alive",
+    detail: `Host "${hostId}" has renewed its lease until ${until}; a lost host lets it lapse.`,
+  };
+}
+
+/** Guests at rest that a lost host owned are lost with it. Each in a commit of its own, so that there may be many; what
+ *  was left undone is done by whoever passes by next. */
+export async function loseGuests(ports: Ports, clusterId: string, hostId: string): Promise<void> {
+  for (const { value } of await readAll<VmRecord>(ports, vmsPartition(clusterId))) {
+    if (value.owner?.hostId !== hostId || value.deleted || hasEnded(value)) continue;
+    await loseGuest(ports, clusterId, hostId, value.vmId);
+  }
+}
+
+async function loseGuest(ports: Ports, clusterId: string, hostId: string, vmId: string): Promise<void> {
+  const retried = await retryConflicts<string | null>(ports, async () => {
+    const [session, vm] = (await readPlaces<unknown>(ports, [
+      keys.session(clusterId, hostId),
+      keys.vm(clusterId, vmId),
+    ])) as [Stored<Session>, Stored<VmRecord>];
+    const isLost = session.value?.lost?.incarnation === session.value?.incarnation;
+    const { value } = vm;
+    if (!isLost || !value || value.owner?.hostId !== hostId || hasEnded(value)) return { kind: "done", result: null };
+    const migration =
+      value.migrationId && (await readOne<MigrationState>(ports, keys.migration(clusterId, value.migrationId)));
+    // In motion the verdict decides what becomes of it.
+    if (migration && migration.value?.stage !== "queued") return { kind: "done", result: null };
+    const batch = new Batch({ clusterId, by: "control-plane", at: ports.clock.nowMs() });
+    const after = endGuest(value, hostLost, ports.settings.restoreEpoch);
+    batch.put(vm, after);
+    batch.check(session);
+    batch.events(vmEvents(value, after), { vm });
+    return { kind: "commit", changes: batch.changes, result: value.migrationId };
+  });
+  if (retried.kind === "done" && retried.result) await admitQueued(ports, clusterId, retried.result);
+}
+
+/** The last net for hosts declared lost: what the declaration left undone. */
+export async function tidyLostHosts(ports: Ports, clusterId: string, hostIds: readonly string[]): Promise<void> {
+  for (const { hostId, session } of await readHosts(ports, clusterId, hostIds)) {
+    const { lost, incarnation } = session.value;
+    if (lost && lost.incarnation === incarnation) await loseGuests(ports, clusterId, hostId);
+  }
+}
+
+/** Before a host that was declared lost takes up its duties again: each is brought to what the VM's record says, so that
+ *  a copy that another one has superseded is ended (rule 8: a higher token, another copy named), and nothing else is. */
+export async function reviseDuties(ports: Ports, clusterId: string, hostId: string): Promise<void> {
+  const duties = await readAll<CopyDuty>(ports, hostPartition(clusterId, hostId), copyPrefix);
+  const slotKey = keys.slot(clusterId, hostId);
+  for (const { key } of duties) {
+    await retryConflicts<null>(ports, async () => {
+      const [duty, slot] = (await readPlaces<unknown>(ports, [key, slotKey])) as [Place<CopyDuty>, Place<Slot>];
+      if (!duty.value) return { kind: "done", result: null };
+      // What a migration under way says of the copy comes with the claim.
+      const held = slot.value?.migration;
+      if (held?.assignment[held.role].copyId === duty.value.copyId) return { kind: "done", result: null };
+      const vm = await readOne<VmRecord>(ports, keys.vm(clusterId, duty.value.vmId));
+      if (!vm.value) return { kind: "done", result: null };
+      const batch = new Batch({ clusterId, by: "control-plane", at: ports.clock.nowMs() });
+      batch.put(duty, revisedDuty(duty.value, vm.value, hostId));
+      if (batch.isEmpty) return { kind: "done", result: null };
+      batch.check(vm);
+      batch.check(slot);
+      return { kind: "commit", changes: batch.changes, result: null };
+    });
+  }
+  await retryConflicts<null>(ports, async () => {
+    const session = await readOne<Session>(ports, keys.session(clusterId, hostId));
+    if (!session.value?.lost || session.value.lost.incarnation === session.value.incarnation) {
+      return { kind: "done", result: null };
+    }
+    const batch = new Batch({ clusterId, by: "control-plane", at: ports.clock.nowMs() });
+    batch.put(session, { ...session.value, lost: null });
+    return { kind: "commit", changes: batch.changes, result: null };
+  });
+}
+
+/** A copy that the record still names is to go on as it did: should it have been there all the time, it is not ended. */
+function revisedDuty(duty: CopyDuty, vm: VmRecord, hostId: string): CopyDuty {
+  if (isOwner(vm, { hostId, copyId: duty.copyId })) {
+    return vm.stoppedBecause === hostLost ? duty : dutyOf(vm, duty.copyId);
+  }
+  if (vm.fencingToken <= duty.fencingToken) return duty;
+  return { ...duty, fencingToken: vm.fencingToken, wantedRunState: "stopped" };
+}

@@ -1,0 +1,11 @@
+import { HostLoss } from "../../schemas/host.ts";
+import { operatorWrite } from "../http/operator-route.ts";
+import { declareHostLost } from "../operations/lost-hosts.ts";
+
+export const declareHostLostRoute = operatorWrite({
+  method: "post",
+  path: "/v1/clusters/:cluster/hosts/:host/declare-lost",
+  scope: "force",
+  body: HostLoss,
+  run: (ports, operator, { cluster, host }, request) => declareHostLost(ports, operator, cluster, host, request),
+});

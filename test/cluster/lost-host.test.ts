@@ -1,0 +1,224 @@
+// An operator's way out for a lost host, on whole clusters: nothing is forced over the living, no copy runs twice, and
+// what is lost is named.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { type Host, lostStatement } from "../../schemas/host.ts";
+import { unlockStatement } from "../../schemas/vm.ts";
+import { type ClusterOptions, startCluster, type TestCluster } from "../support/cluster.ts";
+
+/** Leases lapse soon, so that a lost host can be declared lost soon. */
+const settings = { leaseMs: 900 };
+
+async function withCluster(options: ClusterOptions, body: (cluster: TestCluster) => Promise<void>): Promise<void> {
+  const cluster = await startCluster({ settings, ...options });
+  try {
+    await body(cluster);
+    assert.deepEqual(cluster.faults, [], "a guest executed twice, from old memory, or with damaged memory");
+  } finally {
+    await cluster.stop();
+  }
+}
+
+const hostOf = (cluster: TestCluster, host: string) => cluster.call<Host>("GET", cluster.path(`hosts/${host}`));
+
+/** Waits for the lease to lapse, then says the words. */
+async function declareLost(cluster: TestCluster, host: string): Promise<void> {
+  await cluster.until(async () => !(await hostOf(cluster, host)).alive);
+  const { incarnation } = await hostOf(cluster, host);
+  await cluster.call("POST", cluster.path(`hosts/${host}/declare-lost`), {
+    incarnation,
+    reason: "power cut in rack 7",
+    statement: lostStatement,
+  });
+}
+
+const force = (cluster: TestCluster, vm: string, action: object) =>
+  cluster.tryCall("POST", cluster.path(`vms/${vm}/force`), { reason: "power cut in rack 7", action });
+
+async function slotsAreFree(cluster: TestCluster): Promise<void> {
+  await cluster.until(async () => {
+    const { items } = await cluster.call<{ items: Host[] }>("GET", cluster.path("hosts"));
+    return items.every((host) => host.migration === null);
+  });
+}
+
+/** Ends a host when a report of a kind passes, before it lands or after it has. */
+function loses(
+  kind: string,
+  moment: "before" | "after",
+  victims: string[],
+): { intercept: NonNullable<ClusterOptions["intercept"]>; begin(cluster: TestCluster): void } {
+  let cluster: TestCluster | null = null;
+  let isHit = false;
+  return {
+    begin(started) {
+      cluster = started;
+    },
+    intercept: async (request) => {
+      if (request.kind !== kind || !cluster || isHit) return null;
+      isHit = true;
+      const answer = moment === "after" ? await request.pass() : null;
+      for (const victim of victims) cluster.host(victim).losePower();
+      if (moment === "before" && victims.includes(request.hostId)) throw new Error("it was never sent");
+      return answer;
+    },
+  };
+}
+
+test("a VM at rest on a lost host starts from its disk on a named one, and the host that returns keeps nothing of it", () =>
+  withCluster({ hosts: 2 }, async (cluster) => {
+    await cluster.runVm("vm-1", "host-a");
+    cluster.host("host-a").losePower();
+    const early = await force(cluster, "vm-1", { kind: "start-from-disk", host: "host-b" });
+    assert.equal((early.body as { code: string }).code, "host-not-lost");
+    await declareLost(cluster, "host-a");
+    await cluster.until(async () => (await cluster.vm("vm-1")).runState === "guest-lost");
+    assert.equal((await cluster.vm("vm-1")).stoppedBecause, "host-declared-lost");
+    assert.equal((await force(cluster, "vm-1", { kind: "start-from-disk", host: "host-b" })).status, 202);
+    await cluster.until(() => cluster.executing("vm-1")[0] === "host-b");
+    const back = cluster.host("host-a");
+    back.reboot();
+    await back.startAgent();
+    await cluster.until(async () => (await hostOf(cluster, "host-a")).declaredLost === null);
+    assert.equal((await cluster.migrate("vm-1", "host-a")).phase, "completed", "the host serves again");
+  }));
+
+test("a source host lost after the destination has loaded costs nothing: the guest carries on, nothing is forced", async () => {
+  const loss = loses("destination-commits", "before", ["host-a"]);
+  await withCluster({ hosts: 2, intercept: loss.intercept }, async (cluster) => {
+    loss.begin(cluster);
+    await cluster.runVm("vm-1", "host-a");
+    const { id } = await cluster.request("vm-1", "host-b");
+    await cluster.until(() => cluster.executing("vm-1")[0] === "host-b");
+    await declareLost(cluster, "host-a");
+    const ended = await cluster.ended(id);
+    assert.deepEqual([ended.phase, ended.verdict], ["completed", "committed"]);
+    const forced = await force(cluster, "vm-1", { kind: "start-from-disk", host: "host-b" });
+    assert.equal((forced.body as { code: string }).code, "host-not-lost", "its owner lives");
+    await slotsAreFree(cluster);
+  });
+});
+
+test("a source host lost before the destination has loaded: the destination gives up by itself, then the VM starts from disk", () =>
+  withCluster({ hosts: 2 }, async (cluster) => {
+    await cluster.runVm("vm-1", "host-a");
+    const { id } = await cluster.request("vm-1", "host-b", { limits: { bandwidthLimitBytesPerSecond: 4_000_000 } });
+    await cluster.until(async () => (await cluster.migration(id)).phase === "precopy");
+    cluster.host("host-a").losePower();
+    await declareLost(cluster, "host-a");
+    await cluster.until(async () => (await cluster.vm("vm-1")).runState === "guest-lost");
+    assert.equal((await cluster.ended(id)).verdict, "aborted");
+    assert.equal((await force(cluster, "vm-1", { kind: "start-from-disk", host: "host-b" })).status, 202);
+    await cluster.until(() => cluster.executing("vm-1")[0] === "host-b");
+    await slotsAreFree(cluster);
+  }));
+
+test("a destination host lost after its commit and before it ran: the source proves it by the lock file and goes on", async () => {
+  const loss = loses("destination-commits", "after", ["host-b"]);
+  await withCluster({ hosts: 2, intercept: loss.intercept }, async (cluster) => {
+    loss.begin(cluster);
+    await cluster.runVm("vm-1", "host-a");
+    const { id } = await cluster.request("vm-1", "host-b");
+    await cluster.until(async () => (await cluster.migration(id)).verdict === "committed");
+    await declareLost(cluster, "host-b");
+    assert.deepEqual(cluster.executing("vm-1"), [], "it stands still until the operator has decided");
+    assert.equal((await force(cluster, "vm-1", { kind: "take-back" })).status, 202);
+    await cluster.until(() => cluster.executing("vm-1")[0] === "host-a");
+    const ended = await cluster.ended(id);
+    assert.deepEqual([ended.verdict, ended.reason], ["forced", "host-declared-lost"]);
+    assert.equal((await cluster.vm("vm-1")).runState, "running");
+    const back = cluster.host("host-b");
+    back.reboot();
+    await back.startAgent();
+    await slotsAreFree(cluster);
+    assert.equal((await cluster.migrate("vm-1", "host-b")).phase, "completed");
+  });
+});
+
+test("a destination host lost after it ran the guest: taking back is refused and named, and the VM starts from disk", async () => {
+  const loss = loses("guest-confirmed", "before", ["host-b"]);
+  await withCluster({ hosts: 3, intercept: loss.intercept }, async (cluster) => {
+    loss.begin(cluster);
+    await cluster.runVm("vm-1", "host-a");
+    const { id } = await cluster.request("vm-1", "host-b");
+    await cluster.until(async () => (await cluster.migration(id)).verdict === "committed");
+    await declareLost(cluster, "host-b");
+    assert.equal((await force(cluster, "vm-1", { kind: "take-back" })).status, 202);
+    await cluster.until(async () => (await cluster.vm("vm-1")).alarms.some(({ code }) => code === "take-back-refused"));
+    assert.deepEqual(cluster.executing("vm-1"), [], "a memory that the disk has left behind never runs");
+    assert.equal((await force(cluster, "vm-1", { kind: "start-from-disk", host: "host-c" })).status, 202);
+    await cluster.until(() => cluster.executing("vm-1")[0] === "host-c");
+    const ended = await cluster.ended(id);
+    assert.deepEqual([ended.phase, ended.verdict, ended.reason], ["failed", "forced", "host-declared-lost"]);
+    await cluster.until(() => cluster.host("host-a").simulated.processes().length === 0);
+    const back = cluster.host("host-b");
+    back.reboot();
+    await back.startAgent();
+    await slotsAreFree(cluster);
+  });
+});
+
+test("both hosts of an open migration lost: the operator decides, and hosts that return destroy what is stale", async () => {
+  await withCluster({ hosts: 3 }, async (cluster) => {
+    await cluster.runVm("vm-1", "host-a");
+    const { id } = await cluster.request("vm-1", "host-b", { limits: { bandwidthLimitBytesPerSecond: 4_000_000 } });
+    await cluster.until(async () => (await cluster.migration(id)).phase === "precopy");
+    cluster.host("host-a").losePower();
+    cluster.host("host-b").losePower();
+    await declareLost(cluster, "host-a");
+    const early = await force(cluster, "vm-1", { kind: "start-from-disk", host: "host-c" });
+    assert.equal((early.body as { code: string }).code, "host-may-decide");
+    await declareLost(cluster, "host-b");
+    assert.equal((await force(cluster, "vm-1", { kind: "start-from-disk", host: "host-c" })).status, 202);
+    await cluster.until(() => cluster.executing("vm-1")[0] === "host-c");
+    assert.equal((await cluster.ended(id)).verdict, "forced");
+    for (const hostId of ["host-a", "host-b"]) {
+      cluster.host(hostId).reboot();
+      await cluster.host(hostId).startAgent();
+    }
+    await slotsAreFree(cluster);
+    assert.equal((await cluster.migrate("vm-1", "host-a")).phase, "completed");
+  });
+});
+
+test("force told a lie: the lock file keeps the second copy from running, until the guest that lives is ended", () =>
+  withCluster({ hosts: 2 }, async (cluster) => {
+    await cluster.runVm("vm-1", "host-a");
+    cluster.host("host-a").isCutOff = true; // It lives, and its guest runs.
+    await declareLost(cluster, "host-a");
+    assert.equal((await force(cluster, "vm-1", { kind: "start-from-disk", host: "host-b" })).status, 202);
+    await cluster.until(async () => (await cluster.vm("vm-1")).alarms.some(({ code }) => code === "run-refused"));
+    assert.match((await cluster.vm("vm-1")).alarms[0]?.detail ?? "", /lock-held/);
+    assert.deepEqual(cluster.executing("vm-1"), ["host-a"]);
+    // The host is heard again, under a new incarnation: the record names another copy, so it ends its own.
+    cluster.host("host-a").isCutOff = false;
+    await cluster.until(() => cluster.executing("vm-1")[0] === "host-b");
+    assert.equal(cluster.host("host-a").simulated.processes().length, 0);
+  }));
+
+test("a host declared lost that lives and returns before anything was started elsewhere keeps its guest", () =>
+  withCluster({ hosts: 2 }, async (cluster) => {
+    await cluster.runVm("vm-1", "host-a");
+    cluster.host("host-a").isCutOff = true;
+    await declareLost(cluster, "host-a");
+    await cluster.until(async () => (await cluster.vm("vm-1")).runState === "guest-lost");
+    cluster.host("host-a").isCutOff = false;
+    await cluster.until(async () => (await cluster.vm("vm-1")).runState === "running");
+    assert.deepEqual(cluster.executing("vm-1"), ["host-a"]);
+    assert.equal((await cluster.migrate("vm-1", "host-b")).phase, "completed");
+  }));
+
+test("both barriers overridden by a lie: two copies run, and the execution log says so", async () => {
+  const cluster = await startCluster({ hosts: 2, settings });
+  try {
+    await cluster.runVm("vm-1", "host-a");
+    cluster.host("host-a").isCutOff = true;
+    await declareLost(cluster, "host-a");
+    const action = { kind: "start-from-disk", host: "host-b", overrideLockFile: unlockStatement };
+    assert.equal((await force(cluster, "vm-1", action)).status, 202);
+    await cluster.until(() => cluster.faults.length > 0);
+    assert.match(cluster.faults[0] ?? "", /two|twice|at once/i);
+  } finally {
+    await cluster.stop();
+  }
+});
