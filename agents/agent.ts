@@ -1,6 +1,7 @@
 // One host's agent: renews the lease, waits at the doorbell, claims what it is to do, and sees to it. It may be ended
 // at any instant; guests, their supervisors and the journal are what it starts from again.
 import type { HostFacts } from "../schemas/host.ts";
+import { durable } from "./durable-step.ts";
 import { Duties } from "./duties.ts";
 import type { Claim, ClaimedAssignment, DoorbellWait } from "./ports/control-plane.ts";
 import type { Copy } from "./ports/copies.ts";
@@ -182,8 +183,8 @@ export class Agent {
     // A verdict stands already: this host has had a part in it, whatever it still knows.
     const isLost = !known && (mustBeKnown || !isOpen);
     const entry: MigrationJournal = known ?? { migrationId, claimed, ...(isLost ? worstCase : {}) };
-    await journal.write(entry);
-    await journal.raiseToken(vmId, fencingToken);
+    await durable("journal:begun", () => journal.write(entry));
+    await durable("journal:token", () => journal.raiseToken(vmId, fencingToken));
     if (known || isLost) {
       this.#context.log({ event: isLost ? "journal-lost" : "role-taken-up", migrationId });
       await this.#recover(entry);
@@ -278,8 +279,8 @@ export class Agent {
       const isForgotten = answer.kind === "refused" && answer.problem.code === "migration-unknown";
       if (!isForgotten && !(answer.kind === "answered" && answer.record.record.isOver)) continue;
       try {
-        await copies.forgetGate(migrationId);
-        await journal.forget(migrationId);
+        await durable("gate:forgotten", () => copies.forgetGate(migrationId));
+        await durable("journal:forgotten", () => journal.forget(migrationId));
       } catch (error) {
         log({ event: "forget-failed", migrationId, error: messageOf(error) });
       }

@@ -2,6 +2,7 @@
 // what was seen is reported. Driven by levels, not by messages: a sweep looks at all of it and may run at any time.
 import type { AgentReport, CopyAlarm, CopyDuty } from "../schemas/agent.ts";
 import type { GuestReport } from "../schemas/vm.ts";
+import { durable } from "./durable-step.ts";
 import type { Copy, CopyEvent, CopyStatus } from "./ports/copies.ts";
 import { Lane, messageOf, type RoleContext, tell } from "./roles/context.ts";
 
@@ -88,7 +89,7 @@ export class Duties {
       this.#context.log({ event: "stale-duty", vmId, copyId, fencingToken });
       return true;
     }
-    await this.#context.journal.raiseToken(vmId, fencingToken);
+    await durable("journal:token-of-duty", () => this.#context.journal.raiseToken(vmId, fencingToken));
     const copy = this.#copies.get(copyId) ?? null;
     const status = copy ? await copy.status() : null;
     if (status?.machine === "ended" && copy) return this.#clearEnded(duty, copy, status);

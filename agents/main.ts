@@ -9,6 +9,7 @@ import { signerFrom } from "../schemas/signing.ts";
 import { type CounterFile, openCounterFile } from "./adapters/counter-file.ts";
 import { createEmbeddedHypervisor } from "./adapters/embedded/hypervisor.ts";
 import { openFileJournal } from "./adapters/file-journal.ts";
+import { obeyHalts } from "./adapters/halt-steps.ts";
 import { readHostFacts } from "./adapters/host-facts.ts";
 import { createHttpControlPlane } from "./adapters/http-control-plane.ts";
 import { incarnationName, readIncarnation, renewIncarnation } from "./adapters/incarnation.ts";
@@ -38,6 +39,7 @@ class CannotStart extends Error {}
 
 async function main(): Promise<void> {
   const config = readConfigOrLeave();
+  obeyHalts(process.env);
   await Promise.all([
     mkdir(config.DROVER_DATA, { recursive: true, mode: 0o700 }),
     mkdir(config.DROVER_RUN, { recursive: true, mode: 0o700 }),

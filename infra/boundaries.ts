@@ -19,7 +19,7 @@ const within =
   (...folders: string[]) =>
   (path: string) =>
     folders.some((folder) => path.startsWith(`${folder}/`));
-const nodeOnly = ["functions/runtime/node.ts", "functions/adapters/sqlite-table.ts"];
+const nodeOnly = ["functions/runtime/node.ts", "functions/runtime/halt-steps.ts", "functions/adapters/sqlite-table.ts"];
 const isBuiltin = (imported: string): boolean => imported.startsWith("node:") || builtinModules.includes(imported);
 
 const rules: Rule[] = [

@@ -4,6 +4,8 @@ const kept = [
   "DROVER_REAP",
   // Where Node keeps compiled sources: half of a cold start.
   "NODE_COMPILE_CACHE",
+  // For tests alone (halt-steps.ts).
+  "DROVER_HALT_STEPS",
 ];
 
 export function childEnvironment(): Record<string, string> {

@@ -3,6 +3,7 @@
 // back exactly, one that lost power to within a heartbeat, and no verdict waits for a disk.
 import { closeSync, constants, fsync, openSync, readSync, writeSync } from "node:fs";
 import { promisify } from "node:util";
+import { durable } from "../durable-step.ts";
 import type { AcknowledgedCounter } from "./signed-requests.ts";
 
 const width = 17; // 16 digits and the end of the line, so that a higher number overwrites a lower one whole.
@@ -21,12 +22,12 @@ export function openCounterFile(path: string): CounterFile {
     raise(counter) {
       if (counter <= value) return;
       value = counter;
-      writeSync(file, `${String(counter).padStart(width - 1, "0")}\n`, 0);
+      durable("counter:raised", () => writeSync(file, `${String(counter).padStart(width - 1, "0")}\n`, 0));
     },
     async sync() {
       if (synced === value) return;
       const reached = value;
-      await promisify(fsync)(file);
+      await durable("counter:synced", () => promisify(fsync)(file));
       synced = reached;
     },
     close: () => closeSync(file),

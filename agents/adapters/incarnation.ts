@@ -4,6 +4,7 @@ import { randomBytes } from "node:crypto";
 import { linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Incarnation } from "../../schemas/ids.ts";
+import { durable } from "../durable-step.ts";
 
 export const incarnationName = "incarnation";
 
@@ -22,7 +23,7 @@ export function readIncarnation(runFolder: string): string {
   const made = join(runFolder, `incarnation.${randomBytes(6).toString("hex")}.writing`);
   writeFileSync(made, `${randomBytes(16).toString("hex")}\n`, { mode: 0o600, flag: "wx" });
   try {
-    linkSync(made, path); // Whole or not at all, and the first one stands.
+    durable("incarnation:made", () => linkSync(made, path)); // Whole or not at all, and the first one stands.
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
   } finally {

@@ -8,6 +8,7 @@ import type { HostFacts } from "../../schemas/host.ts";
 import { ClusterId, HostId } from "../../schemas/ids.ts";
 import { ProblemDetails } from "../../schemas/problems.ts";
 import { makeKeyPair, openDocument, verifierFrom } from "../../schemas/signing.ts";
+import { durable } from "../durable-step.ts";
 import { writeDurably } from "./durable-file.ts";
 import type { Fetch } from "./signed-requests.ts";
 
@@ -70,7 +71,7 @@ export async function join(options: JoinOptions): Promise<Identity> {
   if (found?.joined) return identityFrom(found, found.joined);
 
   const file = found ?? { cluster, host, keys: await makeKeyPair(), joined: null };
-  if (!found) await writeIdentityFile(dataFolder, file);
+  if (!found) await durable("identity:keys-made", () => writeIdentityFile(dataFolder, file));
 
   const request: JoinRequest = { token, host, publicKey: file.keys.publicKey, facts };
   const response = await fetch(new URL("/v1/join", url).href, {
@@ -88,7 +89,7 @@ export async function join(options: JoinOptions): Promise<Identity> {
   }
   const joined = JoinAnswer.parse(body);
   await checkAnswer(joined, file);
-  await writeIdentityFile(dataFolder, { ...file, joined });
+  await durable("identity:joined", () => writeIdentityFile(dataFolder, { ...file, joined }));
   return identityFrom(file, joined);
 }
 

@@ -8,6 +8,7 @@ import type { DatabaseSync } from "node:sqlite";
 import { setTimeout as delay } from "node:timers/promises";
 import { CopyId } from "../../schemas/ids.ts";
 import type { VmSpec } from "../../schemas/vm.ts";
+import { durable } from "../durable-step.ts";
 import type { Copies, Copy, CopyRequest } from "../ports/copies.ts";
 import { CopyMemo } from "../supervisor/memo.ts";
 import { aliveName, type Greeting, memoName, removedPrefix, socketName } from "../supervisor/protocol.ts";
@@ -110,8 +111,10 @@ class ProcessCopies implements Copies {
       if (greeting) await copy.destroy(); // It never was: no guest was built, so nothing is lost.
     }
     this.#copies.delete(copyId); // What is left here of one that is gone.
-    await mkdir(directory, { recursive: true, mode: 0o700 });
-    await syncFolder(this.#folder);
+    await durable("copy:folder-made", async () => {
+      await mkdir(directory, { recursive: true, mode: 0o700 });
+      await syncFolder(this.#folder);
+    });
     const answer = await this.#processes.give({ kind: "launch", ...this.#place(directory), request });
     if (answer.kind === "failed") throw new Error(`launching ${copyId}: ${answer.detail}`);
     const copy = this.#copy(copyId);

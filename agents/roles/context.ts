@@ -3,6 +3,7 @@ import type { AgentReport, Assignment } from "../../schemas/agent.ts";
 import type { MigrationRecord } from "../../schemas/migration.ts";
 import type { Sign } from "../../schemas/signing.ts";
 import type { ReportOutcome } from "../domain/role.ts";
+import { durable } from "../durable-step.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { ClaimedAssignment, ControlPlane, ProvenRecord } from "../ports/control-plane.ts";
 import type { Copies } from "../ports/copies.ts";
@@ -99,7 +100,7 @@ export class KnownRecord {
     if (fencingToken <= this.#keptToken) return;
     this.#keptToken = fencingToken;
     clock.after(keepTokenAfterMs, () => {
-      journal.raiseToken(vmId, fencingToken).catch((error: unknown) => {
+      durable("journal:token", () => journal.raiseToken(vmId, fencingToken)).catch((error: unknown) => {
         log({ event: "journal-failed", what: "token", error: String(error) });
       });
     });
@@ -150,9 +151,10 @@ export async function note(
   context: RoleContext,
   entry: MigrationJournal,
   fact: Partial<MigrationJournal>,
+  step: `journal:${string}`,
 ): Promise<void> {
   // What did not become durable must not be carried along by the next write.
-  await context.journal.write({ ...entry, ...fact });
+  await durable(step, () => context.journal.write({ ...entry, ...fact }));
   Object.assign(entry, fact);
 }
 

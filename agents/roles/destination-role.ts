@@ -309,15 +309,16 @@ export class DestinationRole implements Role {
 
   async #journal(command: Extract<DestinationCommand, { kind: "journal" }>): Promise<void> {
     const facts = {
-      "commit-sent": () => ({ commitSent: true }) as const,
-      relinquished: () => ({ relinquished: true }) as const,
-      "run-intent": (number: number) => ({ runIntent: number }),
-      "run-refused": (number: number) => ({ runRefused: number }),
-    };
+      "commit-sent": { step: "journal:commit-sent", of: () => ({ commitSent: true as const }) },
+      relinquished: { step: "journal:relinquished", of: () => ({ relinquished: true as const }) },
+      "run-intent": { step: "journal:run-intent", of: (number: number) => ({ runIntent: number }) },
+      "run-refused": { step: "journal:run-refused", of: (number: number) => ({ runRefused: number }) },
+    } as const;
     const number = "number" in command ? command.number : 0;
     try {
       if (command.what === "commit-sent") this.#commitBeganAtMs = this.#context.clock.monotonicMs();
-      await note(this.#context, this.#entry, facts[command.what](number));
+      const { step, of } = facts[command.what];
+      await note(this.#context, this.#entry, of(number), step);
       this.#feed({ kind: "journalled", what: command.what });
     } catch (error) {
       this.#context.log({
@@ -412,7 +413,7 @@ export class DestinationRole implements Role {
 
   async #conclude(): Promise<void> {
     try {
-      await note(this.#context, this.#entry, { over: true });
+      await note(this.#context, this.#entry, { over: true }, "journal:over");
     } catch (error) {
       this.#context.log({ event: "journal-failed", migrationId: this.migrationId, error: messageOf(error) });
     }

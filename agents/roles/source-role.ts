@@ -385,7 +385,7 @@ export class SourceRole implements Role {
   async #askWord(): Promise<void> {
     try {
       const nonce = this.#entry.askedNonce ?? toBase64Url(this.#context.randomBytes(24));
-      if (!this.#entry.askedNonce) await note(this.#context, this.#entry, { askedNonce: nonce });
+      if (!this.#entry.askedNonce) await note(this.#context, this.#entry, { askedNonce: nonce }, "journal:word-asked");
       this.#link?.send({ kind: "ask-relinquish", nonce });
     } catch (error) {
       this.#context.log({ event: "journal-failed", migrationId: this.migrationId, error: messageOf(error) });
@@ -423,7 +423,7 @@ export class SourceRole implements Role {
     try {
       // A guest that ended by itself leaves a process and a folder behind.
       if (this.#state.ended && !this.#state.hasLeft) await this.#copy.destroy();
-      await note(this.#context, this.#entry, { over: true });
+      await note(this.#context, this.#entry, { over: true }, "journal:over");
     } catch (error) {
       this.#context.log({ event: "journal-failed", migrationId: this.migrationId, error: messageOf(error) });
     }

@@ -1,4 +1,5 @@
 // The one lock file of a supervisor: held or not, and the alarm that stands while the guest executes without it.
+import { durable } from "../durable-step.ts";
 import type { PermitOutcome } from "../ports/copies.ts";
 import type { HeldLock, LockFiles, LockStamp, TakeManner } from "../ports/lock-file.ts";
 
@@ -38,7 +39,9 @@ export class LockHold {
       if (this.#lock?.isInPlace()) return null;
       // An operator has had it replaced: what was held guards nothing any more.
       await this.release();
-      const taken = await this.#lockFiles.take(this.#vmId, this.#copyId, fencingToken, manner);
+      const taken = await durable("lock:taken", () =>
+        this.#lockFiles.take(this.#vmId, this.#copyId, fencingToken, manner),
+      );
       if (taken.kind === "held") return refused("lock-held", "another process holds the lock file");
       if (taken.kind === "superseded") return refused("lock-superseded", `the lock file names ${named(taken.stamp)}`);
       this.#lock = taken.lock;
@@ -51,13 +54,14 @@ export class LockHold {
 
   async permitNext(next: { copyId: string } | null): Promise<void> {
     if (!this.#lock) throw new Error("the lock file is not held");
-    await this.#lock.permitNext(next);
+    const lock = this.#lock;
+    await durable("lock:next-permitted", () => lock.permitNext(next));
   }
 
   async release(): Promise<void> {
     const lock = this.#lock;
     this.#lock = null;
-    await lock?.release();
+    if (lock) await durable("lock:released", () => lock.release());
   }
 
   alarm(standing: boolean, detail: string): void {

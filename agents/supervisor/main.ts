@@ -7,10 +7,12 @@ import { basename, dirname, join } from "node:path";
 import type { DatabaseSync } from "node:sqlite";
 import { holdExclusively } from "../adapters/exclusive-file.ts";
 import { FileGate } from "../adapters/file-gate.ts";
+import { obeyHalts } from "../adapters/halt-steps.ts";
 import { lineSplitter } from "../adapters/line-socket.ts";
 import { SealedLog } from "../adapters/sealed-log.ts";
 import { SqliteLockFiles } from "../adapters/sqlite-lock-file.ts";
 import { systemClock } from "../adapters/system-clock.ts";
+import { durable } from "../durable-step.ts";
 import type { Hypervisor } from "../ports/hypervisor.ts";
 import { messageOf } from "./lock-hold.ts";
 import { CopyMemo } from "./memo.ts";
@@ -94,10 +96,11 @@ function log(error: unknown): void {
 function removeFolder(directory: string): void {
   const removed = join(dirname(directory), `${removedPrefix}${basename(directory)}`);
   rmSync(removed, { recursive: true, force: true });
-  renameSync(directory, removed);
-  rmSync(removed, { recursive: true, force: true });
+  durable("copy:given-up", () => renameSync(directory, removed));
+  durable("copy:removed", () => rmSync(removed, { recursive: true, force: true }));
 }
 
+obeyHalts(process.env);
 // Whoever started this process may be gone at any time.
 process.stdout.on("error", () => {});
 process.on("SIGHUP", () => {});

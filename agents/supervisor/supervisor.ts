@@ -8,6 +8,7 @@
 
 import type { StreamEndpoint } from "../../schemas/peer.ts";
 import { Serial } from "../adapters/serial.ts";
+import { type DurableStep, durable } from "../durable-step.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { CopyEvent, CopyStatus, PermitOutcome } from "../ports/copies.ts";
 import type { Gate, GateDecision } from "../ports/gate.ts";
@@ -166,7 +167,7 @@ export class Supervisor {
       if (decided) throw new Error(`the gate of ${migrationId} says ${decided}: one migration is one stream`);
       if (this.#memo.leaving?.migrationId !== migrationId) {
         this.#mustBeFree();
-        await this.#remember({ leaving: { migrationId, gate: null } });
+        await this.#remember("memo:leaving", { leaving: { migrationId, gate: null } });
       }
       await machine.send(stream);
       this.#sendingFor = migrationId;
@@ -191,7 +192,8 @@ export class Supervisor {
       if (decided) return { standsForMs: 0 };
       if (!leaving.gate) {
         const ranBefore = (await machine.state()) === "running";
-        await this.#remember({ leaving: { ...leaving, gate: { ranBefore, agentSilenceMs, over: false } } });
+        const gate = { ranBefore, agentSilenceMs, over: false };
+        await this.#remember("memo:at-gate", { leaving: { ...leaving, gate } });
       }
       this.#watchAgent(agentSilenceMs);
       const stoppedAtMs = this.#ports.clock.monotonicMs();
@@ -210,9 +212,9 @@ export class Supervisor {
         return standing;
       }
       // Nothing to hand over once the guest has ended.
-      if (!this.#machine || this.#memo.ended) return this.#ports.gate.decide(migrationId, "cancelled");
+      if (!this.#machine || this.#memo.ended) return this.#cancelGate(migrationId);
       if (this.#processors !== "stand") await this.#stop(this.#machine);
-      const decision = await this.#ports.gate.decide(migrationId, "past");
+      const decision = await durable("gate:past", () => this.#ports.gate.decide(migrationId, "past"));
       this.#watch.end();
       if (decision === "cancelled") {
         await this.#takeBack();
@@ -222,7 +224,8 @@ export class Supervisor {
       if (this.#finishingFor === migrationId) return decision;
       this.#finishingFor = migrationId;
       try {
-        await this.#machine.finish();
+        const machine = this.#machine;
+        await durable("guest:handed-over", () => machine.finish());
       } catch (error) {
         // Past stands whatever became of the stream: from here only the record speaks.
         this.#emit({ kind: "stream-failed", detail: messageOf(error) });
@@ -234,7 +237,7 @@ export class Supervisor {
   cancelAtGate(): Promise<GateDecision> {
     return this.#serial.run(async () => {
       const { migrationId } = this.#mustBeLeaving();
-      const decision = await this.#ports.gate.decide(migrationId, "cancelled");
+      const decision = await this.#cancelGate(migrationId);
       if (decision === "cancelled") {
         this.#watch.end();
         await this.#takeBack();
@@ -260,7 +263,8 @@ export class Supervisor {
     this.#stopRetry?.();
     this.#dismissed = true;
     try {
-      await this.#machine?.destroy();
+      const machine = this.#machine;
+      if (machine) await durable("guest:destroyed", () => machine.destroy());
     } catch (error) {
       this.#dismissed = false;
       throw error;
@@ -314,7 +318,7 @@ export class Supervisor {
     const { leaving } = before;
     if (leaving?.gate && !leaving.gate.over) {
       // Nobody may pass the gate behind a guest that runs again, and no stream may go on.
-      await this.#ports.gate.decide(leaving.migrationId, "cancelled");
+      await this.#cancelGate(leaving.migrationId);
       this.#watch.end();
       await this.#endStream();
     }
@@ -326,7 +330,7 @@ export class Supervisor {
     const lockToken = heldToken ?? fencingToken;
     // Both are durable before the guest executes; either alone does no harm.
     const [memoRefusal, lockRefusal] = await Promise.all([
-      this.#remember({ lockToken, leaving: leaving && { ...leaving, gate } }).then(
+      this.#remember("memo:permitted", { lockToken, leaving: leaving && { ...leaving, gate } }).then(
         () => null,
         (error) => refused("hypervisor", messageOf(error)),
       ),
@@ -336,7 +340,7 @@ export class Supervisor {
     if (outcome.kind === "refused") {
       if (heldToken === null) await this.#lock.release();
       // A memo that could not be put back claims a lock file that the record gave this copy anyway.
-      await this.#remember(before).catch(() => {});
+      await this.#remember("memo:refused", before).catch(() => {});
     }
     return outcome;
   }
@@ -353,7 +357,7 @@ export class Supervisor {
         const refusal = lockRefusal?.detail ?? (await this.#letRun(this.#machine));
         if (refusal) throw new Error(`the guest cannot be resumed: ${refusal}`);
       }
-      await this.#remember({ leaving: { ...leaving, gate: { ...leaving.gate, over: true } } });
+      await this.#remember("memo:taken-back", { leaving: { ...leaving, gate: { ...leaving.gate, over: true } } });
     } catch (error) {
       this.#tryAgain();
       throw error;
@@ -367,7 +371,7 @@ export class Supervisor {
         if (this.#dismissed || !leaving?.gate || leaving.gate.over) return;
         if (!this.#watch.isSilentFor(silenceMs)) return this.#watchAgent(silenceMs);
         try {
-          const decision = await this.#ports.gate.decide(leaving.migrationId, "cancelled");
+          const decision = await this.#cancelGate(leaving.migrationId);
           if (decision === "past") return;
           await this.#takeBack();
           this.#emit({ kind: "resumed-by-supervisor" });
@@ -388,7 +392,7 @@ export class Supervisor {
           this.#watch.end();
           this.#lock.alarm(false, "the guest has ended");
           await this.#lock.release();
-          await this.#remember({ ended: { how, detail } });
+          await this.#remember("memo:ended", { ended: { how, detail } });
         })
         .catch(() => {}); // Not durable: the next life finds its process gone, and says so.
     }
@@ -401,9 +405,13 @@ export class Supervisor {
     if (this.#machine && !this.#memo.ended) await this.#machine.cancel();
   }
 
-  async #remember(change: Partial<CopyMemo>): Promise<void> {
+  #cancelGate(migrationId: string): Promise<GateDecision> {
+    return durable("gate:cancelled", () => this.#ports.gate.decide(migrationId, "cancelled"));
+  }
+
+  async #remember(step: DurableStep, change: Partial<CopyMemo>): Promise<void> {
     const memo = { ...this.#memo, ...change };
-    await this.#ports.memory.write(memo);
+    await durable(step, () => this.#ports.memory.write(memo));
     this.#memo = memo;
   }
 
@@ -416,7 +424,7 @@ export class Supervisor {
   /** @returns why the hypervisor refused, or null when the guest executes */
   async #letRun(machine: Machine): Promise<string | null> {
     this.#processors = null; // Until it answers, it may or may not.
-    const outcome = await machine.run();
+    const outcome = await durable("guest:run", () => machine.run());
     if (outcome.kind === "refused") return outcome.detail;
     this.#processors = "run";
     return null;
@@ -424,7 +432,7 @@ export class Supervisor {
 
   async #stop(machine: Machine): Promise<void> {
     this.#processors = null;
-    await machine.stop();
+    await durable("guest:stopped", () => machine.stop());
     this.#processors = "stand";
   }
 

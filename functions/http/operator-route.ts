@@ -19,6 +19,7 @@ export function operatorWrite<B>(route: {
   body: z.ZodType<B>;
   run: (ports: Ports, operator: Operator, params: Params, body: B) => Promise<Outcome>;
 }): Route {
+  const step = stepName(route.method, route.path);
   return (app, ports) => {
     app.on(route.method.toUpperCase(), route.path, async (c) => {
       const key = await authoriseKey(ports, c.req.header("authorization"), route.scope);
@@ -35,13 +36,22 @@ export function operatorWrite<B>(route: {
         return problemResponse(c, { code: "invalid-request", detail, errors: [{ pointer: "", detail }] });
       }
       const fingerprint = `${c.req.method} ${new URL(c.req.url).pathname} ${JSON.stringify(body.value)}`;
-      const operator: Operator = { keyId: key.keyId, idempotencyKey, fingerprint };
+      const operator: Operator = { keyId: key.keyId, idempotencyKey, fingerprint, step };
       const outcome = await route.run(ports, operator, params, body.value);
       if (outcome.kind === "refuse") return problemResponse(c, outcome.problem);
       if (outcome.answer.location) c.header("location", outcome.answer.location);
       return c.json(outcome.answer.body, outcome.answer.status);
     });
   };
+}
+
+/** "post-vms-start" of POST /v1/clusters/:cluster/vms/:vm/start. */
+export function stepName(method: string, path: string): string {
+  const words = path
+    .replace("/v1/", "")
+    .replace(/^clusters\/:cluster\//, "")
+    .split("/");
+  return [method, ...words.filter((word) => !word.startsWith(":"))].join("-");
 }
 
 export function operatorRead<Q = object>(route: {

@@ -51,11 +51,12 @@ export function isFree({ slot, session }: HostPlaces, nowMs: number): boolean {
 }
 
 type Admission = "admitted" | "ended" | "waits" | "gone";
+type Admitting = { admission: Admission; migration?: MigrationState };
 
 /** Begins one queued migration if its hosts are free now, or ends it if its guest runs no more or the destination has
  *  come to lack what it needs: it had all of it when it was asked, so waiting longer promises nothing. */
 export async function admitQueued(ports: Ports, clusterId: string, migrationId: string): Promise<Admission> {
-  const retried = await retryConflicts<{ admission: Admission; migration?: MigrationState }>(ports, async () => {
+  const retried = await retryConflicts<Admitting>(ports, "admission", async () => {
     const at = ports.clock.nowMs();
     const [marker, migration] = await Promise.all([
       readOne<QueueEntry>(ports, keys.queued(clusterId, migrationId)),

@@ -32,6 +32,8 @@ export type AgentCall = {
   counter: number;
   acknowledged: number;
   headers: { host: string; contentDigest: string; signatureInput: string; signature: string };
+  /** Of what kind a report is. */
+  reports?: string;
 };
 
 export type AgentOutcome<A> = ({ kind: "answer"; answer: A } | Refusal) & {
@@ -116,7 +118,7 @@ export async function answerAgent<A>(
 ): Promise<AgentOutcome<A>> {
   let counter: number | null = null;
   let hasReadAgain = false;
-  const retried = await retryConflicts<Decided<A>>(ports, async ({ unsure }) => {
+  const retried = await retryConflicts<Decided<A>>(ports, stepOf(call), async ({ unsure }) => {
     const found = await read(ports, call, request);
     const session = found.session.value;
     const hasLanded = unsure && session?.incarnation === call.incarnation && session.counter === call.counter;
@@ -153,6 +155,12 @@ export async function answerAgent<A>(
     });
   }
   return { kind: "answer", answer: await decided.answer(), counter };
+}
+
+/** What its commit is called: "claim", or "report-" and the report's kind. */
+function stepOf({ path, reports }: AgentCall): string {
+  const [what = ""] = path.slice(path.lastIndexOf("/") + 1).split("?");
+  return reports ? `${what}-${reports}` : what;
 }
 
 async function read<A>(ports: Ports, call: AgentCall, request: AgentRequest<A>): Promise<Found> {

@@ -8,6 +8,7 @@ import { type Place, schemaVersion } from "./items.ts";
 import { keys, keysPartition } from "./keys.ts";
 import { type Operator, type Outcome, operate } from "./operate.ts";
 import { readAll, readOne } from "./read.ts";
+import { commitStep } from "./retry.ts";
 import { instantText } from "./views.ts";
 
 export const allScopes: Scope[] = ["read", "migrate", "force", "administer"];
@@ -22,7 +23,7 @@ export async function installKey(
   if (place.value) return;
   const data = { ...grant, createdAt: ports.clock.nowMs() };
   // A conflict is another instance that starts at the same time with the same key.
-  await ports.table.commit([{ kind: "put", key: place.key, expected: "absent", schemaVersion, data }]);
+  await commitStep(ports, "key-installed", [{ kind: "put", key: place.key, expected: "absent", schemaVersion, data }]);
 }
 
 const bootstrapId = "bootstrap";
@@ -33,7 +34,9 @@ export async function installBootstrapKey(ports: Ports, apiKey: string): Promise
   const hash = await sha256Hex(apiKey);
   const all = await readAll<ApiKeyRecord>(ports, keysPartition);
   const former = all.filter(({ key, value }) => value.keyId === bootstrapId && key.sort !== hash);
-  for (const { key, revision } of former) await ports.table.commit([{ kind: "delete", key, expected: revision }]);
+  for (const { key, revision } of former) {
+    await commitStep(ports, "key-replaced", [{ kind: "delete", key, expected: revision }]);
+  }
 }
 
 /** The secret is worked out from the operation with the signing key, so that a repeated request gets the same one

@@ -26,7 +26,7 @@ export async function join(
   request: JoinRequest,
 ): Promise<{ kind: "refuse"; problem: Problem } | { kind: "answer"; answer: JoinAnswer }> {
   const key = keys.joinToken(await sha256Hex(request.token));
-  const retried = await retryConflicts<Joined>(ports, () => attemptJoin(ports, request, key));
+  const retried = await retryConflicts<Joined>(ports, "join", () => attemptJoin(ports, request, key));
   if (retried.kind === "busy") return { kind: "refuse", problem: retried.problem };
   if (retried.result.kind === "refuse") return retried.result;
   const { clusterId } = retried.result;

@@ -3,6 +3,7 @@
 import type { Ports } from "../ports/ports.ts";
 import { schemaVersion } from "./items.ts";
 import { readOne } from "./read.ts";
+import { commitStep } from "./retry.ts";
 
 const key = { partition: "table", sort: "name" };
 
@@ -17,7 +18,7 @@ export async function nameTable(ports: Ports): Promise<boolean> {
   };
   const known = await isNamed();
   if (known !== null) return known;
-  const outcome = await ports.table.commit([
+  const outcome = await commitStep(ports, "table-named", [
     { kind: "put", key, expected: "absent", schemaVersion, data: { tableId, restoreEpoch } },
   ]);
   return outcome.kind === "committed" || (await isNamed()) === true; // Another instance may have been quicker.

@@ -13,7 +13,13 @@ import { keys } from "./keys.ts";
 import { retryConflicts } from "./retry.ts";
 
 /** Who asks, under which idempotency key (null: none was given), and what: method, path and body in one line. */
-export type Operator = { keyId: string; idempotencyKey: string | null; fingerprint: string };
+export type Operator = {
+  keyId: string;
+  idempotencyKey: string | null;
+  fingerprint: string;
+  /** What its commit is called. */
+  step?: string;
+};
 
 export type Answer = { status: 200 | 201 | 202; body: { [name: string]: Json }; location?: string };
 export type Outcome = { kind: "answer"; answer: Answer } | { kind: "refuse"; problem: Problem };
@@ -44,6 +50,7 @@ export async function operate(
   const fingerprint = await sha256Hex(operator.fingerprint);
   const retried = await retryConflicts<OperatorDecision | { kind: "repeated"; record: OperationRecord }>(
     ports,
+    operator.step ?? "operator",
     async ({ unsure }) => {
       const isNew = operator.idempotencyKey === null && !unsure;
       const [item] = isNew ? [] : await ports.table.get([key]);

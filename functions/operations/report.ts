@@ -21,16 +21,17 @@ export async function report(
       decide: () => ({ kind: "refuse", problem: request }),
     });
   }
+  const named = { ...call, reports: request.kind === "copy-seen" ? `copy-${request.state}` : request.kind };
   switch (request.kind) {
     case "migration-progressed":
-      return answerAgent(ports, call, reportProgress(ports, call, request));
+      return answerAgent(ports, named, reportProgress(ports, call, request));
     case "gap-measured":
-      return answerAgent(ports, call, reportGap(ports, call, request));
+      return answerAgent(ports, named, reportGap(ports, call, request));
     case "copy-seen":
-      return answerAgent(ports, call, reportCopy(ports, call, request));
+      return answerAgent(ports, named, reportCopy(ports, call, request));
     case "take-back-refused":
-      return answerAgent(ports, call, reportTakeBackRefused(ports, call, request));
+      return answerAgent(ports, named, reportTakeBackRefused(ports, call, request));
     default:
-      return answerAgent(ports, call, reportVerdict(ports, call, request));
+      return answerAgent(ports, named, reportVerdict(ports, call, request));
   }
 }

@@ -17,9 +17,11 @@ export type Attempt<T> =
 
 export type Retried<T> = { kind: "done"; result: T; committed: boolean } | { kind: "busy"; problem: Problem };
 
-/** @param attempt reads and decides. `unsure`: an earlier commit of this very request may have happened */
+/** @param step names its durable step
+ *  @param attempt reads and decides. `unsure`: an earlier commit of this very request may have happened */
 export async function retryConflicts<T>(
   ports: Ports,
+  step: string,
   attempt: (state: { unsure: boolean }) => Promise<Attempt<T>>,
 ): Promise<Retried<T>> {
   let unsure = false;
@@ -29,7 +31,7 @@ export async function retryConflicts<T>(
       const decided = await attempt({ unsure });
       if (decided.kind === "done") return { kind: "done", result: decided.result, committed: false };
       if (decided.kind === "again") continue;
-      const outcome = await commit(ports, decided.changes);
+      const outcome = await commit(ports, step, decided.changes);
       if (outcome === "unknown") unsure = true;
       else if (outcome.kind === "committed") return { kind: "done", result: decided.result, committed: true };
     } catch (error) {
@@ -39,9 +41,18 @@ export async function retryConflicts<T>(
   return { kind: "busy", problem: busy(unsure) };
 }
 
-async function commit(ports: Ports, changes: Change[]): Promise<CommitOutcome | "unknown"> {
+/** The one door to the table's commits, so that each has a name that a test can halt at (docs/kill-matrix.md).
+ *  @throws OutcomeUnknown, TableThrottled */
+export async function commitStep(ports: Ports, step: string, changes: Change[]): Promise<CommitOutcome> {
+  ports.atStep?.(`table:${step}`, "before");
+  const outcome = await ports.table.commit(changes);
+  ports.atStep?.(`table:${step}`, "after");
+  return outcome;
+}
+
+async function commit(ports: Ports, step: string, changes: Change[]): Promise<CommitOutcome | "unknown"> {
   try {
-    return await ports.table.commit(changes);
+    return await commitStep(ports, step, changes);
   } catch (error) {
     if (error instanceof OutcomeUnknown) return "unknown";
     throw error;

@@ -18,6 +18,8 @@ export interface Ports {
   /** Takes over work that the answer need not wait for (rings, housekeeping), where the runtime lives on after
    *  answering. Without it that work is done before the answer. */
   defer?(work: Promise<void>): void;
+  /** A seam for tests: told before and after each durable step, and may stand still there. */
+  atStep?(step: string, moment: "before" | "after"): void;
 }
 
 export interface Settings {

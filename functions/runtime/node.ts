@@ -13,6 +13,7 @@ import type { Doorbell } from "../ports/doorbell.ts";
 import type { Ports } from "../ports/ports.ts";
 import type { Table } from "../ports/table.ts";
 import { BadEnvironment, type Configuration, readConfiguration } from "./environment.ts";
+import { haltsFrom } from "./halt-steps.ts";
 import { systemPorts } from "./system-ports.ts";
 
 const tidyMs = 3000;
@@ -61,11 +62,15 @@ async function openPorts(configuration: Configuration): Promise<Ports> {
   }
   const signingKey = readSecret("DROVER_SIGNING_KEY_FILE", configuration.signingKeyFile);
   const doorbell = await openDoorbell(configuration);
+  const atStep = haltsFrom(process.env);
+  atStep?.("table:opened", "before");
   const table = await openNamedTable(configuration);
+  atStep?.("table:opened", "after");
   const { settings } = configuration;
-  const ports = await systemPorts({ table, doorbell, signingKey, settings }).catch(() => {
+  const system = await systemPorts({ table, doorbell, signingKey, settings }).catch(() => {
     throw new BadEnvironment("DROVER_SIGNING_KEY_FILE must hold one Ed25519 private key: PKCS #8 in base64url.");
   });
+  const ports: Ports = { ...system, ...(atStep ? { atStep } : {}) };
   const isNamed = await nameTable(ports).catch((error: unknown) => {
     if (configuration.table.kind !== "dynamodb") throw error;
     const { name } = configuration.table;

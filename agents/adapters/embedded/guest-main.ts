@@ -18,6 +18,7 @@ import {
   socketName,
   type Told,
 } from "./control-protocol.ts";
+import { noteExecution } from "./execution-note.ts";
 import { Guest } from "./guest.ts";
 import { startTime } from "./process-identity.ts";
 import { rehearse } from "./rehearsal.ts";
@@ -89,7 +90,8 @@ async function launch({ spec, directory, arriving, lonelyMs }: LaunchLine): Prom
     // A client that does not read must not keep a guest's memory.
     setTimeout(vanish, 200);
   };
-  const guest = await Guest.build(spec, arriving, await loadV86Build(), await spare.catch(() => null), emit);
+  const build = await loadV86Build();
+  const guest = await Guest.build(spec, arriving, build, await spare.catch(() => null), emit, noteExecution(directory));
 
   let loneliness: NodeJS.Timeout | undefined;
   const beLonely = (): void => {

@@ -18,6 +18,7 @@ export class Guest {
   readonly #spec: VmSpec;
   readonly #build: V86Build;
   readonly #emit: (event: MachineEvent) => void;
+  readonly #onExecution: (executes: boolean) => void;
   readonly #status: StatusReader;
   /** Running, stopping, resetting and handing over take turns: each is over before the next begins. */
   readonly #serial = new Serial();
@@ -28,11 +29,18 @@ export class Guest {
   #connecting = false;
   #incoming: Incoming | null = null;
 
-  private constructor(spec: VmSpec, build: V86Build, arriving: boolean, emit: (event: MachineEvent) => void) {
+  private constructor(
+    spec: VmSpec,
+    build: V86Build,
+    arriving: boolean,
+    emit: (event: MachineEvent) => void,
+    onExecution: (executes: boolean) => void,
+  ) {
     this.#spec = spec;
     this.#build = build;
     this.#state = arriving ? "incoming" : "held";
     this.#emit = emit;
+    this.#onExecution = onExecution;
     this.#status = new StatusReader(
       (report) => emit({ kind: "guest-reported", report }),
       (guestGapMs) => emit({ kind: "gap-measured", guestGapMs }),
@@ -40,6 +48,7 @@ export class Guest {
   }
 
   /** @param spare a machine built ahead, used if it has the memory
+   *  @param onExecution told just before the first instruction and just after the last
    *  @throws when the machine cannot be built */
   static async build(
     spec: VmSpec,
@@ -47,8 +56,9 @@ export class Guest {
     build: V86Build,
     spare: Vm | null,
     emit: (event: MachineEvent) => void,
+    onExecution: (executes: boolean) => void = () => undefined,
   ): Promise<Guest> {
-    const guest = new Guest(spec, build, arriving, emit);
+    const guest = new Guest(spec, build, arriving, emit, onExecution);
     guest.#vm = await guest.#buildVm(spare);
     if (arriving) guest.#vm.clearMemory();
     return guest;
@@ -90,6 +100,7 @@ export class Guest {
     const arrives = this.#state === "loaded";
     if (arrives) this.#status.arrived();
     this.#outgoing?.guestRuns();
+    this.#onExecution(true);
     await this.#mustHaveVm().run();
     this.#state = "running";
     return { kind: "running" };
@@ -99,6 +110,7 @@ export class Guest {
     if (this.#state !== "running") return;
     this.#mustHaveVm().stop();
     this.#state = "stopped";
+    this.#onExecution(false);
     this.#outgoing?.guestStands();
   }
 
@@ -215,6 +227,7 @@ export class Guest {
   #ended(end: VmEnd): void {
     if (this.#state === "ended") return;
     this.#state = "ended";
+    this.#onExecution(false);
     this.#outgoing?.cancel();
     this.#emit({ kind: "ended", ...end });
   }
