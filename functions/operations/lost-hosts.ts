@@ -92,7 +92,7 @@ export async function loseGuests(ports: Ports, clusterId: string, hostId: string
 }
 
 async function loseGuest(ports: Ports, clusterId: string, hostId: string, vmId: string): Promise<void> {
-  const retried = await retryConflicts<string | null>(ports, async () => {
+  const retried = await retryConflicts<string | null>(ports, "guest-lost-with-host", async () => {
     const [session, vm] = (await readPlaces<unknown>(ports, [
       keys.session(clusterId, hostId),
       keys.vm(clusterId, vmId),
@@ -128,7 +128,7 @@ export async function reviseDuties(ports: Ports, clusterId: string, hostId: stri
   const duties = await readAll<CopyDuty>(ports, hostPartition(clusterId, hostId), copyPrefix);
   const slotKey = keys.slot(clusterId, hostId);
   for (const { key } of duties) {
-    await retryConflicts<null>(ports, async () => {
+    await retryConflicts<null>(ports, "duty-revised", async () => {
       const [duty, slot] = (await readPlaces<unknown>(ports, [key, slotKey])) as [Place<CopyDuty>, Place<Slot>];
       if (!duty.value) return { kind: "done", result: null };
       // What a migration under way says of the copy comes with the claim.
@@ -144,7 +144,7 @@ export async function reviseDuties(ports: Ports, clusterId: string, hostId: stri
       return { kind: "commit", changes: batch.changes, result: null };
     });
   }
-  await retryConflicts<null>(ports, async () => {
+  await retryConflicts<null>(ports, "loss-settled", async () => {
     const session = await readOne<Session>(ports, keys.session(clusterId, hostId));
     if (!session.value?.lost || session.value.lost.incarnation === session.value.incarnation) {
       return { kind: "done", result: null };
