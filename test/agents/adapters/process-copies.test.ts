@@ -72,7 +72,7 @@ class ProcessHost implements CopiesHost {
 }
 
 async function kill(pid: number): Promise<void> {
-  process.kill(pid, "SIGKILL");
+  if (isAlive(pid)) process.kill(pid, "SIGKILL");
   while (isAlive(pid)) await delay(5);
 }
 
