@@ -29,8 +29,9 @@ const firstHeartbeatMs = 1000;
 const doorbellMs = 20_000;
 /** A sweep that left something undone is repeated after this. */
 const sweepAgainMs = 1000;
-/** After a migration: the other host's last report has come by then, or the next time will do. */
+/** After a migration: the other host's last report has come by then, mostly; otherwise it is asked for again. */
 const forgetAfterMs = 2000;
+const forgetAgainMs = 10_000;
 /** How long the agent's start waits for one copy. */
 const recoverWithinMs = 5000;
 /** How often a postponed heartbeat looks whether the switchover is over, and how long it is postponed at most. */
@@ -53,6 +54,7 @@ export class Agent {
   #toldFacts = "";
   #hasJoined = false;
   #sweepTimer: (() => void) | null = null;
+  #forgetTimer: (() => void) | null = null;
   #loops: Promise<void>[] = [];
 
   constructor(options: AgentOptions) {
@@ -69,6 +71,7 @@ export class Agent {
     const unfinished = this.#context.journal.migrations().filter((entry) => !entry.over);
     await Promise.all(unfinished.map((entry) => this.#recoverOrRetry(entry)));
     this.#context.copies.keepSpare();
+    this.#forgetAfter(forgetAfterMs);
     this.#loops = [this.#heartbeats(), this.#listenToDoorbell()];
   }
 
@@ -76,6 +79,7 @@ export class Agent {
   async stop(): Promise<void> {
     this.#ended.abort();
     this.#sweepTimer?.();
+    this.#forgetTimer?.();
     for (const role of this.#roles.values()) role.abandon();
     await Promise.allSettled(this.#loops);
     await this.#claiming;
@@ -183,6 +187,11 @@ export class Agent {
     // A verdict stands already: this host has had a part in it, whatever it still knows.
     const isLost = !known && (mustBeKnown || !isOpen);
     const entry: MigrationJournal = known ?? { migrationId, claimed, ...(isLost ? worstCase : {}) };
+    // A host has one slot: whatever it had a part in before is over, also where that could not be written then. Taken
+    // up again after a restart, it would meddle with the gate of this one.
+    for (const before of journal.migrations()) {
+      if (!before.over && before.migrationId !== migrationId) await journal.write({ ...before, over: true });
+    }
     await durable("journal:begun", () => journal.write(entry));
     await durable("journal:token", () => journal.raiseToken(vmId, fencingToken));
     if (known || isLost) {
@@ -253,10 +262,11 @@ export class Agent {
     void role.over.then(() => {
       if (this.#ended.signal.aborted) return;
       this.#roles.delete(entry.migrationId);
+      void this.#markOver(entry);
       if (role.hasLeft()) this.#duties.forget(role.copyId);
       // What waited behind the migration (a stop, say) is claimed now.
       this.#claim();
-      this.#context.clock.after(forgetAfterMs, () => void this.#forgetWhatIsOver());
+      this.#forgetAfter(forgetAfterMs);
     });
     return role;
   }
@@ -268,6 +278,29 @@ export class Agent {
     while (this.#isCritical() && clock.monotonicMs() - sinceMs < postponeAtMostMs && !this.#ended.signal.aborted) {
       await clock.sleep(postponeMs, this.#ended.signal);
     }
+  }
+
+  /** A disk that takes nothing keeps the journal of what is over until it does again. */
+  async #markOver(entry: MigrationJournal): Promise<void> {
+    const { journal, clock } = this.#context;
+    const standing = journal.migration(entry.migrationId);
+    if (!standing || standing.over || this.#ended.signal.aborted) return;
+    try {
+      await journal.write({ ...entry, over: true });
+      this.#forgetAfter(forgetAfterMs);
+    } catch {
+      clock.after(sweepAgainMs, () => void this.#markOver(entry));
+    }
+  }
+
+  #forgetAfter(milliseconds: number): void {
+    if (this.#ended.signal.aborted) return;
+    this.#forgetTimer?.();
+    this.#forgetTimer = this.#context.clock.after(milliseconds, () => {
+      void this.#forgetWhatIsOver().then(() => {
+        if (this.#context.journal.migrations().some((entry) => entry.over)) this.#forgetAfter(forgetAgainMs);
+      });
+    });
   }
 
   /** Journals and gates of migrations that both hosts are done with; until then they may be asked for. */

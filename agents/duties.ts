@@ -92,7 +92,9 @@ export class Duties {
     await durable("journal:token-of-duty", () => this.#context.journal.raiseToken(vmId, fencingToken));
     const copy = this.#copies.get(copyId) ?? null;
     const status = copy ? await copy.status() : null;
-    if (status?.machine === "ended" && copy) return this.#clearEnded(duty, copy, status);
+    // One that is to be stopped and is gone was stopped, also where the order's first try died halfway.
+    const wasStopped = wantedRunState === "stopped" && status?.ended?.how === "killed";
+    if (status?.machine === "ended" && copy && !wasStopped) return this.#clearEnded(duty, copy, status);
     switch (wantedRunState) {
       case "stopped":
         if (copy) await copy.destroy();

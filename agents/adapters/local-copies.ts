@@ -65,7 +65,7 @@ export class LocalCopyHost {
     const entry = this.#entries.get(copyId);
     if (!entry || entry.life.dead) return;
     this.#kill(entry);
-    if (!this.#agent) return;
+    if (!this.#agent || entry.memo.machine === null) return; // Whoever waits for the launch is told.
     const revived = this.#revive(entry);
     this.#agent.supervisorLost(copyId, revived);
   }
@@ -79,14 +79,16 @@ export class LocalCopyHost {
   /** @throws when the guest could not be built */
   async launch(request: CopyRequest): Promise<void> {
     const existing = this.#entries.get(request.copyId);
-    if (existing) {
-      await this.living(existing).supervisor;
+    // One whose guest was never built, and whose supervisor is dead, never was: nothing is lost by beginning again.
+    if (existing && !(existing.life.dead && existing.memo.machine === null)) {
+      const entry = this.living(existing);
+      await Promise.race([entry.died.promise, entry.supervisor]);
       return;
     }
     const memo: CopyMemo = { request, machine: null, lockToken: null, leaving: null, ended: null };
     const entry = this.#begin(memo, (ports) => launchCopy(request, ports));
     entry.supervisor.catch(() => this.removed(request.copyId));
-    await entry.supervisor;
+    await Promise.race([entry.died.promise, entry.supervisor]);
   }
 
   forgetGate(migrationId: string): Promise<void> {

@@ -6,6 +6,11 @@ export class MemoryGate implements Gate {
   /** While set, nothing can be made durable. */
   failing = false;
 
+  /** How many decisions are kept. */
+  get size(): number {
+    return this.#decisions.size;
+  }
+
   async decide(migrationId: string, decision: GateDecision): Promise<GateDecision> {
     const standing = this.#decisions.get(migrationId);
     if (standing) return standing;

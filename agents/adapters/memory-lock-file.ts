@@ -24,6 +24,12 @@ export class MemoryLockVolume {
     };
   }
 
+  /** The copies that hold a lock file now. */
+  holders(): { vmId: string; copyId: string }[] {
+    const held = [...this.#locks].filter(([, { heldBy }]) => heldBy !== null);
+    return held.map(([vmId, { stamp }]) => ({ vmId, copyId: stamp.copyId }));
+  }
+
   /** The process is gone: everything it held is free, and keeps its stamp. */
   holderDied(holder: object): void {
     for (const entry of this.#locks.values()) if (entry.heldBy === holder) entry.heldBy = null;

@@ -46,8 +46,18 @@ export class MemoryPeerNetwork {
 
   /** Cuts every link between the two addresses and lets no new one come about until `mend`. */
   cut(a: string, b: string): void {
-    this.#cut.add(pair(a, b));
+    this.bar(a, b);
     for (const link of this.#links) if (pair(...(link.addresses as [string, string])) === pair(a, b)) link.cut("cut");
+  }
+
+  /** Lets no new link come about until `mend`; those there are stay. */
+  bar(a: string, b: string): void {
+    this.#cut.add(pair(a, b));
+  }
+
+  /** Ends the links of an address, as when the host at the other end has heard nothing for too long. */
+  endLinks(address: string): void {
+    for (const link of this.#links) if (link.addresses.includes(address)) link.cut("the peer is silent");
   }
 
   mend(a: string, b: string): void {

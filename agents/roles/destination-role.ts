@@ -50,6 +50,7 @@ export class DestinationRole implements Role {
   readonly #wake: Wake;
   readonly #requests = new OneOfAKind();
   #isReceiving = false;
+  #isDestroyed = false;
   #launching: Promise<void> = Promise.resolve();
   #commitBeganAtMs = 0;
   #commitMs = 0;
@@ -218,6 +219,9 @@ export class DestinationRole implements Role {
       this.#undo.push(copy.listen((event) => this.#onCopyEvent(event)));
       this.#feed({ kind: "launched" });
     } catch (error) {
+      // What was begun may be there all the same; it is ended with the attempt.
+      const begun = await this.#context.copies.list().catch(() => []);
+      this.#copy = begun.find((copy) => copy.copyId === this.copyId) ?? null;
       this.#feed({ kind: "launch-failed", detail: messageOf(error) });
     }
   }
@@ -373,6 +377,7 @@ export class DestinationRole implements Role {
     const copy = this.#copy;
     try {
       if (copy) await this.#copyLane.do(() => copy.destroy());
+      this.#isDestroyed = true;
       this.#feed({ kind: "destroyed" });
     } catch (error) {
       this.#context.log({ event: "destroy-failed", copyId: this.copyId, error: messageOf(error) });
@@ -412,6 +417,14 @@ export class DestinationRole implements Role {
   }
 
   async #conclude(): Promise<void> {
+    try {
+      // A guest that ended by itself leaves a process and a folder behind.
+      if (this.#state.isGone && !this.#isDestroyed) await this.#copy?.destroy();
+    } catch (error) {
+      this.#context.log({ event: "destroy-failed", copyId: this.copyId, error: messageOf(error) });
+      this.#undo.push(this.#context.clock.after(1000, () => void this.#conclude()));
+      return;
+    }
     try {
       await note(this.#context, this.#entry, { over: true }, "journal:over");
     } catch (error) {

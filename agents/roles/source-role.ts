@@ -423,6 +423,12 @@ export class SourceRole implements Role {
     try {
       // A guest that ended by itself leaves a process and a folder behind.
       if (this.#state.ended && !this.#state.hasLeft) await this.#copy.destroy();
+    } catch (error) {
+      this.#context.log({ event: "destroy-failed", copyId: this.copyId, error: messageOf(error) });
+      this.#undo.push(this.#context.clock.after(1000, () => void this.#conclude()));
+      return;
+    }
+    try {
       await note(this.#context, this.#entry, { over: true }, "journal:over");
     } catch (error) {
       this.#context.log({ event: "journal-failed", migrationId: this.migrationId, error: messageOf(error) });

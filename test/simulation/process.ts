@@ -66,10 +66,14 @@ export class Process {
     if (untilMs <= this.#stalledUntilMs) return;
     this.#stalledUntilMs = untilMs;
     clock.after(milliseconds, () => {
-      if (this.#stalledUntilMs !== untilMs) return;
-      this.#stalledUntilMs = 0;
-      for (const hear of this.#held.splice(0)) this.deliver(hear);
+      if (this.#stalledUntilMs === untilMs) this.goOn();
     });
+  }
+
+  /** As by SIGCONT. */
+  goOn(): void {
+    this.#stalledUntilMs = 0;
+    for (const hear of this.#held.splice(0)) this.deliver(hear);
   }
 
   /** Lets the process hear of something: now, after its stall, or never. */

@@ -1,40 +1,87 @@
 // A whole cluster in simulated time under one seed: the operations, the HTTP application, agents and supervisors are the
 // product's; the world around them is here.
 import type { Life } from "../../agents/adapters/mortal.ts";
+import type { SimulatedProcess } from "../../agents/adapters/simulated/host.ts";
+import { createFaultyDoorbell } from "../../functions/adapters/faulty-doorbell.ts";
+import { createFaultyTable } from "../../functions/adapters/faulty-table.ts";
 import { createMemoryTable, type MemoryTable } from "../../functions/adapters/memory-table.ts";
-import type { Change, CommitOutcome, Table } from "../../functions/ports/table.ts";
-import { type AgentPorts, type Enclosure, startCluster, type TestCluster, type TestHost } from "../support/cluster.ts";
+import type { VmRecord } from "../../functions/domain/records.ts";
+import type { Table } from "../../functions/ports/table.ts";
+import {
+  type AgentPorts,
+  type ClusterOptions,
+  type Enclosure,
+  startCluster,
+  type TestCluster,
+  type TestHost,
+} from "../support/cluster.ts";
 import { installCryptography, type Strength } from "./cryptography.ts";
-import { History, type Keeping } from "./history.ts";
-import { Process, unharmed } from "./process.ts";
+import { Faults } from "./faults.ts";
+import { findOverlaps, History, type Keeping } from "./history.ts";
+import { Observers } from "./observers.ts";
+import { Process } from "./process.ts";
 import { Random } from "./random.ts";
 import { Scheduler } from "./scheduler.ts";
+import { Counts } from "./sometimes.ts";
+import { TableWatch } from "./table-watch.ts";
 
 export type SimulationOptions = {
   seed: number;
   hosts: number;
   keeping?: Keeping;
   strength?: Strength;
+  /** Of each host's monotonic clock, at most. */
+  drift?: number;
+  /** Where things are kept; in memory by default. */
+  table?: Table;
+  cluster?: Partial<ClusterOptions>;
 };
 
 /** When simulated time begins, for those who look at a calendar. */
 const beginsAtMs = Date.UTC(2026, 0, 1);
+
+/** Thrown where a promise is broken; the history tells how it came to it. */
+export class BrokenPromise extends Error {
+  override name = "BrokenPromise";
+}
 
 export class Simulation {
   readonly options: SimulationOptions;
   readonly scheduler = new Scheduler();
   readonly random: Random;
   readonly history: History;
-  readonly table: MemoryTable = createMemoryTable();
+  readonly memoryTable: MemoryTable = createMemoryTable();
+  readonly counts = new Counts();
+  readonly faults: Faults;
+  readonly observers: Observers;
+  readonly tableWatch: TableWatch;
   readonly violations: string[] = [];
   readonly agents = new Map<string, Process>();
   readonly supervisors = new Map<string, Process>();
+  /** VMs whose owner's guest process, or whose only complete copy, was taken from them since they were started. */
+  readonly victims = new Set<string>();
+  /** VMs whose guest ended by itself since they were started. */
+  readonly selfEnded = new Set<string>();
+  readonly #hostOf = new WeakMap<Process, TestHost>();
   #cluster: TestCluster | null = null;
 
   constructor(options: SimulationOptions) {
     this.options = options;
     this.random = new Random(options.seed);
     this.history = new History(options.keeping ?? "none", () => this.scheduler.nowMs());
+    this.faults = new Faults(this, this.random.fork("faults"));
+    this.observers = new Observers(this.counts, (hostId, migrationId) => {
+      const text = this.cluster.host(hostId).disk.entries.get(migrationId);
+      return text === undefined ? null : JSON.parse(text);
+    });
+    this.tableWatch = new TableWatch({
+      violation: (detail) => this.violation(detail),
+      migration: (before, after) => this.observers.migration(before, after),
+      vm: (before, after) => this.#vmChanged(before, after),
+    });
+    this.scheduler.afterStep = () => {
+      if (this.violations.length > 0) throw new BrokenPromise(this.violations.join("\n"));
+    };
   }
 
   get cluster(): TestCluster {
@@ -46,19 +93,31 @@ export class Simulation {
     return this.scheduler.nowMs();
   }
 
-  /** Starts the cluster, lets `play` happen, and ends it all. */
+  violation(detail: string): void {
+    this.history.note("VIOLATION", () => detail);
+    this.violations.push(detail);
+  }
+
+  hostOf(process: Process): TestHost {
+    const host = this.#hostOf.get(process);
+    if (!host) throw new Error(`${process.name} is on no host`);
+    return host;
+  }
+
+  /** Starts the cluster and lets `play` happen. @throws BrokenPromise as soon as a promise is broken */
   async run(play: (simulation: Simulation) => Promise<void>): Promise<void> {
     const keys = this.random.fork("keys");
     const restore = installCryptography(this.options.strength ?? "quick", (length) => keys.bytes(length));
     const onRejection = (reason: unknown) => {
-      this.violations.push(
-        `a promise was rejected and nobody took it: ${reason instanceof Error ? reason.stack : reason}`,
-      );
+      const text = reason instanceof Error ? reason.stack : String(reason);
+      this.violation(`a promise was rejected and nobody took it: ${text}`);
     };
     process.on("unhandledRejection", onRejection);
     try {
       this.#cluster = await this.scheduler.settle(this.#start());
       await play(this);
+      for (const overlap of findOverlaps(this.cluster.executions.intervals)) this.violation(`I1: ${overlap}`);
+      if (this.violations.length > 0) throw new BrokenPromise(this.violations.join("\n"));
       this.history.note("simulation", () => `over after ${this.scheduler.steps} steps`);
     } finally {
       process.off("unhandledRejection", onRejection);
@@ -66,51 +125,139 @@ export class Simulation {
     }
   }
 
+  livingSupervisors(): Process[] {
+    const there = this.cluster.hosts.flatMap((host) => host.copyHost.copyIds());
+    for (const copyId of this.supervisors.keys()) if (!there.includes(copyId)) this.supervisors.delete(copyId);
+    return [...this.supervisors.values()].filter((process) => !process.isDead);
+  }
+
+  // Who may lose a guest (I2).
+
+  /** Its process is about to be taken away. */
+  willLose(guest: SimulatedProcess): void {
+    const { vmId, copyId } = guest;
+    const isOwner = this.tableWatch.vms.get(vmId)?.owner?.copyId === copyId;
+    const isComplete = guest.lineage !== null && guest.lineage === this.cluster.executions.latestLineage(vmId);
+    const others = this.#completeCopies(vmId).filter((other) => other !== guest);
+    if (isOwner && isComplete && others.length > 0) this.#sourceLostAfterLoading.add(vmId);
+    if (isOwner || (isComplete && others.length === 0)) this.victims.add(vmId);
+  }
+
+  readonly #sourceLostAfterLoading = new Set<string>();
+
+  endedByItself({ vmId }: SimulatedProcess): void {
+    this.selfEnded.add(vmId);
+    if (this.tableWatch.vms.get(vmId)?.migrationId) this.counts.add("guest ended by itself during a migration");
+  }
+
+  hostLost(host: TestHost): void {
+    if (this.tableWatch.slots.get(host.hostId)?.migration) this.counts.add("host lost its power during a migration");
+    for (const guest of host.simulated.processes()) this.willLose(guest);
+  }
+
+  isPastGate(host: TestHost): boolean {
+    const held = this.tableWatch.slots.get(host.hostId)?.migration;
+    return held !== null && held !== undefined && held.role === "source" && host.gate.size > 0;
+  }
+
+  /** Memory that knows of the VM's last run. */
+  #completeCopies(vmId: string): SimulatedProcess[] {
+    const latest = this.cluster.executions.latestLineage(vmId);
+    const all = this.cluster.hosts.flatMap((host) => host.simulated.processes());
+    return all.filter((process) => process.vmId === vmId && process.lineage !== null && process.lineage === latest);
+  }
+
+  #vmChanged(before: VmRecord | null, after: VmRecord): void {
+    const { vmId, runState, stoppedBecause } = after;
+    const isStarted = after.owner !== null && before?.owner?.copyId !== after.owner.copyId && !before?.migrationId;
+    if (isStarted) {
+      this.victims.delete(vmId);
+      this.selfEnded.delete(vmId);
+      this.#sourceLostAfterLoading.delete(vmId);
+    }
+    if (before?.runState === runState) return;
+    if (runState === "running" && this.#sourceLostAfterLoading.delete(vmId) && this.victims.delete(vmId)) {
+      this.counts.add("source lost after loading, the guest carries on");
+    }
+    // A start that died halfway lost nothing that had ever run.
+    const hasRun = () => this.cluster.executions.intervals.some(({ copyId }) => copyId === before?.owner?.copyId);
+    if (runState === "guest-lost" && !this.victims.has(vmId) && hasRun())
+      this.violation(`I2: ${vmId} is lost (${stoppedBecause}), and nobody harmed it`);
+    if (runState !== "stopped") return;
+    const isWished =
+      after.wantedRunState === "stopped" || before?.wantedRunState === "stopped" || after.deleteRequested;
+    if (!isWished && !this.selfEnded.has(vmId) && !this.victims.has(vmId)) {
+      this.violation(`I2: ${vmId} has stopped (${stoppedBecause}), and nobody asked it to`);
+    }
+  }
+
+  // The cluster and what stands around its processes.
+
   #start(): Promise<TestCluster> {
     const chance = this.random.fork("world");
     const bytes = this.random.fork("bytes");
+    const table = createFaultyTable(this.tableWatch.watch(this.#notedTable()), (call) => this.faults.table(call));
     return startCluster({
       hosts: this.options.hosts,
       world: {
         clock: this.scheduler.clock,
-        wallNowMs: () => Math.floor(beginsAtMs + this.nowMs),
+        wallNowMs: () => Math.floor(beginsAtMs + this.nowMs + this.faults.controlPlaneOffsetMs()),
         random: () => chance.next(),
         randomBytes: (length) => bytes.bytes(length),
       },
+      wallNowMs: (hostId) => Math.floor(beginsAtMs + this.nowMs + this.faults.hostOffsetMs(hostId)),
+      tidyMs: 3000,
       settings: { heartbeatMs: 10_000, busyHeartbeatMs: 1000, leaseMs: 30_000 },
-      table: this.#watchedTable(),
+      table,
+      doorbell: (doorbell) => createFaultyDoorbell(doorbell, () => this.faults.ring()),
       enclosure: this.#enclosure(),
-      onLog: (hostId, entry) => this.history.note(hostId, () => JSON.stringify(entry)),
-      onExecution: (fault) => this.violations.push(`${fault.kind}: ${fault.detail}`),
-      intercept: async ({ hostId, kind, pass }) => {
-        const response = await pass();
-        this.history.note(hostId, () => `${kind} answered ${response.status}`);
+      carry: (delivery, deliver) => this.faults.carry(delivery, deliver),
+      onLog: (hostId, entry) => {
+        this.history.note(hostId, () => JSON.stringify(entry));
+        this.observers.log(hostId, entry);
+        if (entry.event.endsWith("-stage")) this.faults.moment(hostId, String(entry["migrationId"]));
+      },
+      onExecution: (fault) => this.violation(`I1: ${fault.kind}: ${fault.detail}`),
+      intercept: async (request) => {
+        const response = await this.faults.request(request);
+        this.history.note(request.hostId, () => `${request.kind}: ${response.status}`);
         return response;
       },
+      ...this.options.cluster,
     });
   }
 
   #enclosure(): Enclosure {
-    const open = (name: string, life: Life, processes: Map<string, Process>, end: () => void): Process => {
+    const drift = this.random.fork("drift");
+    const driftOf = new Map<string, number>();
+    const open = (name: string, host: TestHost, life: Life, end: () => void): Process => {
+      const most = this.options.drift ?? 0;
+      const hostDrift = driftOf.get(host.hostId) ?? (most > 0 ? drift.between(-most, most) : 0);
+      driftOf.set(host.hostId, hostDrift);
       const process = new Process({
         name,
         life,
         clock: this.scheduler.clock,
-        drift: 0,
-        fateOf: unharmed,
-        end: () => {
-          this.history.note(name, () => "ends");
-          end();
-        },
+        drift: hostDrift,
+        fateOf: (of, step) => this.faults.fateOf(of, step),
+        end,
       });
-      processes.set(name, process);
+      this.#hostOf.set(process, host);
       return process;
     };
     return {
-      clock: (host, life) => open(host.hostId, life, this.agents, () => host.killAgent()).clock,
+      clock: (host, life) => {
+        const process = open(host.hostId, host, life, () => {
+          host.killAgent();
+          this.faults.agentEnded(host);
+        });
+        this.agents.set(host.hostId, process);
+        return process.clock;
+      },
       agent: (host, _, ports) => this.#asAgent(host, ports),
       supervisor: (host, copyId, life, ports) => {
-        const process = open(copyId, life, this.supervisors, () => host.copyHost.supervisorDied(copyId));
+        const process = open(copyId, host, life, () => host.copyHost.supervisorDied(copyId));
+        this.supervisors.set(copyId, process);
         return {
           hypervisor: process.enclose("hypervisor", ports.hypervisor),
           lockFiles: process.enclose("lockFiles", ports.lockFiles),
@@ -132,17 +279,17 @@ export class Simulation {
       journal: process.enclose("journal", ports.journal),
       counter: process.enclose("counter", ports.counter),
       clock: process.clock,
-      fetch: (url, init) => process.ask("fetch", () => ports.fetch(url, init)),
+      fetch: (url, init) => process.ask(`fetch ${url.slice(url.lastIndexOf("/") + 1)}`, () => ports.fetch(url, init)),
     };
   }
 
-  #watchedTable(): Table {
-    const { table } = this;
+  #notedTable(): Table {
+    const table = this.options.table ?? this.memoryTable;
     return {
       get: (keys) => table.get(keys),
       query: (range) => table.query(range),
       close: () => table.close(),
-      commit: async (changes: readonly Change[]): Promise<CommitOutcome> => {
+      commit: async (changes) => {
         const outcome = await table.commit(changes);
         this.history.note("table", () => `${outcome.kind} ${JSON.stringify(changes)}`);
         return outcome;

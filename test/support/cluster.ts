@@ -25,6 +25,7 @@ import type { SupervisorPorts } from "../../agents/supervisor/supervisor.ts";
 import { createLongPollDoorbell } from "../../functions/adapters/long-poll-doorbell.ts";
 import { createMemoryTable } from "../../functions/adapters/memory-table.ts";
 import { type App, createApp } from "../../functions/http/app.ts";
+import { tidyAll } from "../../functions/operations/admit-next.ts";
 import { allScopes, installKey } from "../../functions/operations/api-keys.ts";
 import type { Doorbell } from "../../functions/ports/doorbell.ts";
 import type { Ports, Settings } from "../../functions/ports/ports.ts";
@@ -52,8 +53,12 @@ export type ClusterOptions = {
   /** What of a host's disk outlives its processes; in memory by default. */
   storage?: (hostId: string) => Storage;
   locks?: LockVolume;
+  /** How often the control plane's last net does what requests would do in passing; never by default. */
+  tidyMs?: number;
   /** Carries the peer links' messages. */
   carry?: MemoryPeerNetworkOptions["carry"];
+  /** A host's own wall clock; by default that of the control plane. */
+  wallNowMs?: (hostId: string) => number;
   onLog?: (hostId: string, entry: Parameters<Log>[0]) => void;
   onExecution?: Parameters<typeof createExecutionLog>[0];
 };
@@ -106,7 +111,7 @@ export class TestCluster {
   readonly logLines: string[] = [];
   isControlPlaneAway = false;
   readonly #deployment: { table: Table; signingKey: string };
-  #controlPlane: { app: App; life: Life } | null = null;
+  #controlPlane: { app: App; life: Life; died: PromiseWithResolvers<never> } | null = null;
 
   constructor(options: ClusterOptions, world: World, deployment: { table: Table; signingKey: string }) {
     const { clock } = world;
@@ -130,7 +135,10 @@ export class TestCluster {
   /** A new life of the control plane on the same table; the one before ends as by kill -9. */
   async startControlPlane(): Promise<Ports> {
     const { clock, wallNowMs, randomBytes } = this.world;
-    if (this.#controlPlane) this.#controlPlane.life.dead = true;
+    if (this.#controlPlane) {
+      this.#controlPlane.life.dead = true;
+      this.#controlPlane.died.reject(new Error("the connection was reset"));
+    }
     const life: Life = { dead: false };
     const doorbell = createLongPollDoorbell({ after: clock.after });
     const ports: Ports = {
@@ -144,17 +152,28 @@ export class TestCluster {
       newId: makeUlids(wallNowMs, randomBytes),
       randomBytes,
     };
-    this.#controlPlane = { app: createApp(ports, { log: () => {} }), life };
+    const died = Promise.withResolvers<never>();
+    died.promise.catch(() => {}); // Nobody need be waiting.
+    this.#controlPlane = { app: createApp(ports, { log: () => {} }), life, died };
+    this.#tidyLater(ports, life);
     return ports;
+  }
+
+  #tidyLater(ports: Ports, life: Life): void {
+    const { tidyMs } = this.options;
+    if (tidyMs === undefined) return;
+    this.world.clock.after(tidyMs, async () => {
+      if (life.dead) return;
+      await tidyAll(ports).catch(() => {});
+      this.#tidyLater(ports, life);
+    });
   }
 
   /** One request to the life of the control plane that there is now. */
   async send(path: string, init: RequestInit): Promise<Response> {
-    const { app } = this;
-    const life = this.#controlPlane?.life;
-    const response = await app.request(path, init);
-    if (life?.dead) throw new Error("the connection was reset");
-    return response;
+    if (!this.#controlPlane) throw new Error("the control plane is not started");
+    const { app, died } = this.#controlPlane;
+    return Promise.race([app.request(path, init), died.promise]);
   }
 
   async addHost(index: number): Promise<TestHost> {
@@ -400,7 +419,8 @@ export class TestHost {
 
   /** This host's own wall clock, a first guess at the time. */
   wallNowMs(): number {
-    return this.cluster.world.wallNowMs();
+    const { options, world } = this.cluster;
+    return options.wallNowMs?.(this.hostId) ?? world.wallNowMs();
   }
 
   /** As by kill -9: it acts no more; guests and supervisors live on. */

@@ -18,6 +18,8 @@ export interface ExecutionLog {
   readonly faults: readonly ExecutionFault[];
   /** The copies of a VM that execute at this instant. */
   executing(vmId: string): RunInterval[];
+  /** The number of a VM's last run; 0 when it never ran. Only memory of this run may go on. */
+  latestLineage(vmId: string): number;
   /** Called by the machine in the instant in which its guest begins to execute. */
   began(executor: Executor, guest: Guest, atMs: number): RunInterval;
   ceased(interval: RunInterval, atMs: number): void;
@@ -34,6 +36,7 @@ export function createExecutionLog(onFault: (fault: ExecutionFault) => void = ()
     intervals,
     faults,
     executing: (vmId) => [...(executingByVm.get(vmId) ?? [])],
+    latestLineage: (vmId) => lineageByVm.get(vmId) ?? 0,
     began: (executor, guest, atMs) => {
       const note = (kind: ExecutionFault["kind"], detail: string) => {
         const fault: ExecutionFault = { ...executor, kind, atMs, detail };

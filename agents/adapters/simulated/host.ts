@@ -30,6 +30,8 @@ export type SimulatedHostOptions = {
 };
 
 const reportEveryMs = 1000;
+/** A guest that was never touched and that nobody holds ends by itself, as its maker died before it could tell of it. */
+const lonelyMs = 10_000;
 
 export class SimulatedHost {
   readonly #options: SimulatedHostOptions;
@@ -124,10 +126,21 @@ export class SimulatedProcess {
       executes: () => this.#interval !== null,
       throttlePercent: () => this.#throttlePercent,
     };
+    clock.after(lonelyMs, () => this.#endIfLonely());
   }
 
   get state(): MachineState {
     return this.#state;
+  }
+
+  #endIfLonely(): void {
+    const isUntouched = (this.#state === "held" || this.#state === "incoming") && !this.#incoming;
+    if (isUntouched && this.#listeners.size === 0) this.vanish("nobody holds it", null);
+  }
+
+  /** The guest's last run that this memory knows of; null where none, or where it is not complete. */
+  get lineage(): number | null {
+    return this.#state === "incoming" || this.#state === "ended" ? null : this.#guest.device.lineage;
   }
 
   settings(): { [name: string]: string | number | boolean } {

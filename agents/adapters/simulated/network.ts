@@ -59,6 +59,7 @@ export function createSimulatedNetwork(options: {
       let ended: string | null = null;
       let handlers: Parameters<Connection["listen"]>[0] | null = null;
       const early: unknown[] = [];
+      let arrivesAtMs = 0; // What was sent last; nothing overtakes it, also when the way becomes quicker.
       const end = (detail: string) => {
         if (ended !== null) return;
         ended = detail;
@@ -83,7 +84,8 @@ export function createSimulatedNetwork(options: {
               linkFreeAtMs.set(direction, leftMs);
               const waitMs = leftMs - clock.monotonicMs();
               clock.after(waitMs, resolve);
-              clock.after(waitMs + link.latencyMs, () => {
+              arrivesAtMs = Math.max(arrivesAtMs, leftMs + link.latencyMs);
+              clock.after(arrivesAtMs - clock.monotonicMs(), () => {
                 if (ended === null && !cuts.has(pair)) other().deliver(message);
               });
             }),
@@ -98,9 +100,10 @@ export function createSimulatedNetwork(options: {
             open.delete(entry);
             const link = conditions.get(pair) ?? usual;
             // What was sent before the close still arrives before it.
-            const behindMs = Math.max(0, (linkFreeAtMs.get(`${local} ${remote}`) ?? 0) - clock.monotonicMs());
+            const freeAtMs = Math.max(clock.monotonicMs(), linkFreeAtMs.get(`${local} ${remote}`) ?? 0);
+            const behindMs = Math.max(arrivesAtMs, freeAtMs + link.latencyMs) - clock.monotonicMs();
             const silent = cuts.get(pair)?.silent === true;
-            clock.after(silent ? silenceMs : behindMs + link.latencyMs, () => other().end(detail));
+            clock.after(silent ? silenceMs : behindMs, () => other().end(detail));
           },
         },
       };

@@ -1,0 +1,95 @@
+// Which faults a scenario has, and how often: drawn from its seed. Each is off in most scenarios, so that a few of them
+// meet in many ways; a scenario with all of them at once would only ever see the worst of them.
+import type { Random } from "./random.ts";
+
+/** Of one call each, from 0 to 1. */
+export const chances = {
+  // between an agent and the control plane
+  requestLost: [0.01, 0.3],
+  answerLost: [0.01, 0.3],
+  requestDelayed: [0.01, 0.2],
+  requestDoubled: [0.01, 0.3],
+  // between the control plane and the table
+  tableAnswerLost: [0.005, 0.3],
+  tableRequestLost: [0.005, 0.1],
+  tableRequestLate: [0.005, 0.05],
+  tableThrottled: [0.01, 0.2],
+  tableConflict: [0.01, 0.2],
+  tableTorn: [0.01, 0.2],
+  tableSlow: [0.01, 0.2],
+  // the queue
+  ringLost: [0.1, 1],
+  ringRepeated: [0.1, 1],
+  ringLate: [0.1, 1],
+  // between two agents
+  messageDelayed: [0.01, 0.3],
+  messageDoubled: [0.01, 0.3],
+  // a process and its own disk, volume and hypervisor: ended before or after a call, or the call takes its time
+  endsBeforeStep: [0.001, 0.02],
+  endsAfterStep: [0.001, 0.02],
+  stepTakesLong: [0.001, 0.05],
+  writeFails: [0.001, 0.05],
+  runRefused: [0.01, 0.5],
+  runUnknown: [0.01, 0.3],
+  launchFails: [0.01, 0.3],
+  // something happens to one of the two hosts as a migration goes from one stage to the next
+  atMoment: [0.01, 0.2],
+} as const;
+
+/** Times in a minute, over the whole cluster. */
+export const rates = {
+  agentDies: [0.2, 4],
+  supervisorDies: [0.2, 4],
+  guestDies: [0.05, 0.5],
+  guestEnds: [0.05, 0.5],
+  hostDies: [0.05, 1],
+  controlPlaneDies: [0.2, 4],
+  controlPlaneAway: [0.2, 2],
+  hostCutOff: [0.2, 3],
+  networkCut: [0.2, 4],
+  networkOneWay: [0.2, 2],
+  networkSlow: [0.2, 3],
+  agentStalls: [0.2, 2],
+  supervisorStalls: [0.2, 2],
+  diskFull: [0.2, 2],
+  volumeGone: [0.1, 1],
+  wallJumps: [0.1, 2],
+} as const;
+
+export type FaultPlan = {
+  chance: { [F in keyof typeof chances]: number };
+  rate: { [F in keyof typeof rates]: number };
+} & {
+  /** Of each host's clock, at most. */
+  drift: number;
+};
+
+const isOnChance = 0.2;
+
+export function drawPlan(random: Random): FaultPlan {
+  // One scenario in ten is without any fault, one in ten has many.
+  const mood = random.next();
+  const share = mood < 0.1 ? 0 : mood > 0.9 ? 0.5 : isOnChance;
+  const draw = ([least, most]: readonly [number, number]) =>
+    random.chance(share) ? least * (most / least) ** random.next() : 0;
+  return {
+    // The moments that matter are few and short: most scenarios with faults have some at them.
+    chance: { ...mapValues(chances, draw), atMoment: share > 0 && random.chance(0.5) ? random.between(0.02, 0.2) : 0 },
+    rate: mapValues(rates, draw),
+    drift: random.chance(0.5) ? 0.0005 : 0,
+  };
+}
+
+export function noFaults(): FaultPlan {
+  return { chance: mapValues(chances, () => 0), rate: mapValues(rates, () => 0), drift: 0 };
+}
+
+function mapValues<K extends string, V, R>(of: { readonly [P in K]: V }, change: (value: V) => R): { [P in K]: R } {
+  return Object.fromEntries(Object.entries<V>(of).map(([name, value]) => [name, change(value)])) as { [P in K]: R };
+}
+
+/** What is on, for people. */
+export function describePlan(plan: FaultPlan): string {
+  const on = Object.entries({ ...plan.chance, ...plan.rate }).filter(([, value]) => value > 0);
+  return on.map(([name, value]) => `${name} ${value.toPrecision(2)}`).join(", ") || "no faults";
+}
