@@ -67,7 +67,7 @@ export class Agent {
   }
 
   async start(): Promise<void> {
-    for (const copy of await this.#context.copies.list()) this.#duties.watch(copy);
+    for (const copy of await this.#context.copies.list()) this.#duties.watch(copy, "as the agent began");
     const unfinished = this.#context.journal.migrations().filter((entry) => !entry.over);
     await Promise.all(unfinished.map((entry) => this.#recoverOrRetry(entry)));
     this.#context.copies.keepSpare();

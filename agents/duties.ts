@@ -21,7 +21,10 @@ export class Duties {
   readonly #isInRole: (copyId: string) => boolean;
   readonly #wantSweep: () => void;
   readonly #isFirstLife: boolean;
+  /** Copies that were here when the agent began: a boot may have ended those, and no other. */
+  readonly #fromBefore = new Set<string>();
   #duties: CopyDuty[] = [];
+  #isAssigned = false;
 
   /** @param isFirstLife the host was booted since the agent ran here last */
   constructor(
@@ -36,8 +39,9 @@ export class Duties {
   }
 
   /** Watches a copy for what its guest says and for its end. Repeating it changes nothing. */
-  watch(copy: Copy): void {
+  watch(copy: Copy, found: "as the agent began" | "since" = "since"): void {
     if (this.#copies.has(copy.copyId)) return;
+    if (found === "as the agent began") this.#fromBefore.add(copy.copyId);
     this.#copies.set(copy.copyId, copy);
     copy.listen((event) => this.#onEvent(copy, event));
   }
@@ -47,6 +51,7 @@ export class Duties {
     this.#guests.delete(copyId);
     this.#told.delete(copyId);
     this.#alarms.delete(copyId);
+    this.#fromBefore.delete(copyId);
   }
 
   find(copyId: string): Copy | null {
@@ -64,6 +69,7 @@ export class Duties {
 
   assign(duties: CopyDuty[]): void {
     this.#duties = duties;
+    this.#isAssigned = true;
   }
 
   /** True when everything is as wanted and told. */
@@ -136,7 +142,7 @@ export class Duties {
   /** The guest is no more: told first, then cleared away, so that a crash in between tells it again. */
   async #clearEnded(duty: CopyDuty, copy: Copy, status: CopyStatus): Promise<boolean> {
     const how = status.ended?.how ?? "killed";
-    const because = how === "killed" && this.#isFirstLife ? "host-rebooted" : how;
+    const because = how === "killed" && this.#isFirstLife && this.#fromBefore.has(copy.copyId) ? "host-rebooted" : how;
     const isTold = await this.#tell(duty, {
       state: "gone",
       because,
@@ -171,22 +177,43 @@ export class Duties {
     return true;
   }
 
-  /** A copy that is nobody's duty: ended only on the word of the record of the migration that made it (rule 8). */
+  /** Copies that are nobody's duty. */
   async #removeOrphans(): Promise<boolean> {
     const owed = new Set(this.#duties.map((duty) => duty.copyId));
+    let isSettled = true;
     for (const [copyId, copy] of this.#copies) {
-      if (owed.has(copyId) || this.#isInRole(copyId) || !copy.migrationId) continue;
-      const answer = await this.#context.controlPlane.readRecord(copy.migrationId);
-      if (answer.kind !== "answered") return false;
-      const { record } = answer.record;
-      const isOther = record.owner.copyId !== copyId;
-      const isDecided = record.verdictToken > record.openedUnderToken;
-      const isSafe = record.destination.copyId === copyId || record.confirmed || record.verdict === "forced";
-      if (!isOther || !isDecided || !isSafe) continue;
-      this.#context.log({ event: "orphan-removed", copyId, vmId: copy.vmId, verdict: record.verdict });
+      if (owed.has(copyId) || this.#isInRole(copyId)) continue;
+      try {
+        isSettled = (await this.#removeOrphan(copy)) && isSettled;
+      } catch (error) {
+        this.#context.log({ event: "orphan-not-removed", vmId: copy.vmId, copyId, error: messageOf(error) });
+        isSettled = false;
+      }
+    }
+    return isSettled;
+  }
+
+  /** Ended only on the word of the record of the migration that made it (rule 8), or where no guest is left of it: its
+   *  end was told before, and the agent died before it had cleared it away. */
+  async #removeOrphan(copy: Copy): Promise<boolean> {
+    const { copyId, vmId, migrationId } = copy;
+    if (this.#isAssigned && (await copy.status()).machine === "ended") {
+      this.#context.log({ event: "remains-removed", copyId, vmId });
       await copy.destroy();
       this.forget(copyId);
+      return true;
     }
+    if (!migrationId) return true;
+    const answer = await this.#context.controlPlane.readRecord(migrationId);
+    if (answer.kind !== "answered") return false;
+    const { record } = answer.record;
+    const isOther = record.owner.copyId !== copyId;
+    const isDecided = record.verdictToken > record.openedUnderToken;
+    const isSafe = record.destination.copyId === copyId || record.confirmed || record.verdict === "forced";
+    if (!isOther || !isDecided || !isSafe) return true;
+    this.#context.log({ event: "orphan-removed", copyId, vmId, verdict: record.verdict });
+    await copy.destroy();
+    this.forget(copyId);
     return true;
   }
 

@@ -148,7 +148,8 @@ export class LocalCopyHost {
       clock,
       directory: `/copies/${copyId}`,
     };
-    const supervisor = start(enclose?.(copyId, life, ports) ?? ports);
+    // Not before it has its place here: it may die at its first step.
+    const supervisor = Promise.resolve().then(() => start(enclose?.(copyId, life, ports) ?? ports));
     const died = Promise.withResolvers<never>();
     for (const promise of [died.promise, supervisor]) promise.catch(() => {});
     const entry: Entry = {

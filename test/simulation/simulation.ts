@@ -181,7 +181,7 @@ export class Simulation {
     }
     // A start that died halfway lost nothing that had ever run.
     const hasRun = () => this.cluster.executions.intervals.some(({ copyId }) => copyId === before?.owner?.copyId);
-    if (runState === "guest-lost" && !this.victims.has(vmId) && hasRun())
+    if (runState === "guest-lost" && !this.victims.has(vmId) && !this.selfEnded.has(vmId) && hasRun())
       this.violation(`I2: ${vmId} is lost (${stoppedBecause}), and nobody harmed it`);
     if (runState !== "stopped") return;
     const isWished =
