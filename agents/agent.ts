@@ -190,7 +190,8 @@ export class Agent {
     // A host has one slot: whatever it had a part in before is over, also where that could not be written then. Taken
     // up again after a restart, it would meddle with the gate of this one.
     for (const before of journal.migrations()) {
-      if (!before.over && before.migrationId !== migrationId) await journal.write({ ...before, over: true });
+      if (before.over || before.migrationId === migrationId) continue;
+      await durable("journal:over", () => journal.write({ ...before, over: true }));
     }
     await durable("journal:begun", () => journal.write(entry));
     await durable("journal:token", () => journal.raiseToken(vmId, fencingToken));
@@ -286,7 +287,7 @@ export class Agent {
     const standing = journal.migration(entry.migrationId);
     if (!standing || standing.over || this.#ended.signal.aborted) return;
     try {
-      await journal.write({ ...entry, over: true });
+      await durable("journal:over", () => journal.write({ ...entry, over: true }));
       this.#forgetAfter(forgetAfterMs);
     } catch {
       clock.after(sweepAgainMs, () => void this.#markOver(entry));
