@@ -61,7 +61,11 @@ export class Agent {
     this.#options = options;
     this.#context = options.context;
     this.#duties = new Duties(options.context, options.isFirstLife, {
-      isInRole: (copyId) => [...this.#roles.values()].some((role) => role.copyId === copyId),
+      bindingOf: (copyId) => {
+        const role = [...this.#roles.values()].find((candidate) => candidate.copyId === copyId);
+        if (!role) return "free";
+        return role.isBeforeGate() ? "before-gate" : "bound";
+      },
       wantSweep: () => this.#sweepAfter(0),
     });
   }
@@ -225,6 +229,11 @@ export class Agent {
     const copy = this.#copyOf(entry.claimed);
     const status = copy ? await copy.status() : null;
     const machine = status?.machine ?? "ended";
+    // Of an earlier migration's gate nothing follows for this one; a guest that never came to this one may be paused.
+    const isAtGate = status?.atGate?.migrationId === entry.migrationId;
+    const gate = isAtGate || copy?.migrationId === entry.migrationId ? (status?.gate ?? null) : null;
+    const stands = machine !== "ended" && machine !== "running" && isAtGate;
+    const found = machine === "ended" ? machine : stands ? "standing" : "running";
     if (this.#roles.has(entry.migrationId)) return; // A claim was quicker.
     const role = this.#roleFor(entry, copy);
     this.#context.log({
@@ -232,13 +241,13 @@ export class Agent {
       migrationId: entry.migrationId,
       role: entry.claimed.role,
       machine,
-      gate: status?.gate,
+      gate,
     });
     if (role instanceof SourceRole) {
       role.recover({
-        machine: machine === "running" || machine === "ended" ? machine : "standing",
-        // Without a journal only a guest that executes proves that its gate was never passed.
-        gate: status?.gate ?? (entry.gateUnknown && machine !== "running" ? "past" : null),
+        machine: found,
+        // Without a journal only a guest that was not stopped there proves that its gate was never passed.
+        gate: gate ?? (entry.gateUnknown && found !== "running" ? "past" : null),
         ended: status?.ended ?? (machine === "ended" ? { how: "killed", detail: "its process is gone" } : null),
       });
     } else role.recover(machine);

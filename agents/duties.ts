@@ -3,10 +3,15 @@
 import type { AgentReport, CopyAlarm, CopyDuty } from "../schemas/agent.ts";
 import type { GuestReport } from "../schemas/vm.ts";
 import { durable } from "./durable-step.ts";
-import type { Copy, CopyEvent, CopyStatus } from "./ports/copies.ts";
+import type { Copy, CopyEvent, CopyStatus, PermitOutcome } from "./ports/copies.ts";
 import { Lane, messageOf, type RoleContext, tell } from "./roles/context.ts";
 
+type Refusal = Extract<PermitOutcome, { kind: "refused" }>;
 type Seen = Extract<AgentReport, { kind: "copy-seen" }>;
+
+/** What a migration under way leaves to be done about its copy here: everything, only what its user wishes of the
+ *  guest, or nothing. */
+export type Binding = "free" | "before-gate" | "bound";
 
 export class Duties {
   readonly #context: RoleContext;
@@ -18,7 +23,7 @@ export class Duties {
   /** Copies that were reported gone: a copy begins once, and never again. */
   readonly #done = new Set<string>();
   readonly #alarms = new Map<string, CopyAlarm>();
-  readonly #isInRole: (copyId: string) => boolean;
+  readonly #bindingOf: (copyId: string) => Binding;
   readonly #wantSweep: () => void;
   readonly #isFirstLife: boolean;
   /** Copies that were here when the agent began: a boot may have ended those, and no other. */
@@ -30,11 +35,11 @@ export class Duties {
   constructor(
     context: RoleContext,
     isFirstLife: boolean,
-    hooks: { isInRole(copyId: string): boolean; wantSweep(): void },
+    hooks: { bindingOf(copyId: string): Binding; wantSweep(): void },
   ) {
     this.#context = context;
     this.#isFirstLife = isFirstLife;
-    this.#isInRole = hooks.isInRole;
+    this.#bindingOf = hooks.bindingOf;
     this.#wantSweep = hooks.wantSweep;
   }
 
@@ -77,9 +82,11 @@ export class Duties {
     return this.#lane.do(async () => {
       let isSettled = true;
       for (const duty of this.#duties) {
-        if (this.#isInRole(duty.copyId)) continue;
+        const binding = this.#bindingOf(duty.copyId);
+        if (binding === "bound") continue;
         try {
-          isSettled = (await this.#carryOut(duty)) && isSettled;
+          const isDone = binding === "free" ? await this.#carryOut(duty) : await this.#wishOnTheMove(duty);
+          isSettled = isDone && isSettled;
         } catch (error) {
           this.#context.log({ event: "duty-failed", vmId: duty.vmId, copyId: duty.copyId, error: messageOf(error) });
           isSettled = false;
@@ -107,19 +114,45 @@ export class Duties {
         this.forget(copyId);
         return this.#tell(duty, { state: "gone", because: copy ? "ordered" : "never-started" });
       case "running":
-        return this.#bringToRun(duty, copy, status);
       case "paused":
-        if (status?.machine === "running") await copy?.pause();
-        return copy ? this.#tell(duty, { state: "paused" }) : this.#bringToRun(duty, copy, status);
+        if (copy && status && status.machine !== "held") return this.#bringAbout(duty, copy, status);
+        return this.#begin(duty, copy);
     }
   }
 
-  async #bringToRun(duty: CopyDuty, found: Copy | null, status: CopyStatus | null): Promise<boolean> {
-    if (found && status?.machine === "running") {
-      if (status.lock === "free") this.#alarm(found, "lock-file-not-held", "its supervisor could not take it");
-      else this.#alarms.delete(duty.copyId);
-      return this.#tell(duty, { state: "running" });
+  /** Before the gate the guest is still to be had here; its end is its migration's to see to. */
+  async #wishOnTheMove(duty: CopyDuty): Promise<boolean> {
+    const copy = this.#copies.get(duty.copyId);
+    if (!copy || duty.wantedRunState === "stopped") return true;
+    if (duty.fencingToken < this.#context.journal.highestToken(duty.vmId)) return true;
+    const status = await copy.status();
+    const isThere = status.machine !== "ended" && status.machine !== "held";
+    return isThere ? this.#bringAbout(duty, copy, status) : true;
+  }
+
+  /** A guest that is there is made what its user wants: reset so many times, executing or paused. */
+  async #bringAbout(duty: CopyDuty, copy: Copy, status: CopyStatus): Promise<boolean> {
+    const { resets = 0 } = duty;
+    if (resets > status.resets) await copy.reset(resets);
+    const made = Math.max(resets, status.resets);
+    if (duty.wantedRunState === "paused") {
+      if (status.machine === "running") await copy.pause();
+      this.#alarms.delete(duty.copyId);
+      return this.#tell(duty, { state: "paused", resets: made });
     }
+    if (status.machine !== "running") {
+      const permit = await copy.resume(duty.fencingToken);
+      if (permit.kind === "refused") return this.#tellRefusal(duty, copy, permit);
+    } else if (status.lock === "free") {
+      this.#alarm(copy, "lock-file-not-held", "its supervisor could not take it");
+      return this.#tell(duty, { state: "running", resets: made });
+    }
+    this.#alarms.delete(duty.copyId);
+    return this.#tell(duty, { state: "running", resets: made });
+  }
+
+  /** Its first instruction; a guest that is wanted paused by then is paused after it. */
+  async #begin(duty: CopyDuty, found: Copy | null): Promise<boolean> {
     const { vmId, copyId, spec, fencingToken } = duty;
     if (!found && this.#done.has(copyId)) return true;
     if (!found && duty.hasRun) {
@@ -130,12 +163,13 @@ export class Duties {
       found ?? (await this.#context.copies.launch({ vmId, copyId, spec, arriving: false, migrationId: null }));
     this.watch(copy);
     const permit = await copy.run(fencingToken, duty.replaceLockFile);
-    if (permit.kind === "granted") {
-      this.#alarms.delete(copyId);
-      return this.#tell(duty, { state: "running" });
-    }
-    this.#alarm(copy, "run-refused", `${permit.by}: ${permit.detail}`);
-    await this.#tell(duty, { state: "held", detail: `${permit.by}: ${permit.detail}`.slice(0, 1000) });
+    if (permit.kind === "refused") return this.#tellRefusal(duty, copy, permit);
+    return this.#bringAbout(duty, copy, await copy.status());
+  }
+
+  async #tellRefusal(duty: CopyDuty, copy: Copy, { by, detail }: Refusal): Promise<false> {
+    this.#alarm(copy, "run-refused", `${by}: ${detail}`);
+    await this.#tell(duty, { state: "held", detail: `${by}: ${detail}`.slice(0, 1000) });
     return false;
   }
 
@@ -155,7 +189,7 @@ export class Duties {
   }
 
   async #tell(duty: CopyDuty, seen: Partial<Seen> & Pick<Seen, "state">): Promise<boolean> {
-    const key = `${seen.state} ${seen.because ?? ""} ${duty.fencingToken}`;
+    const key = `${seen.state} ${seen.because ?? ""} ${duty.fencingToken} ${seen.resets ?? 0}`;
     if (this.#told.get(duty.copyId) === key) return seen.state !== "held";
     const { vmId, copyId, fencingToken } = duty;
     const report: Seen = {
@@ -182,7 +216,7 @@ export class Duties {
     const owed = new Set(this.#duties.map((duty) => duty.copyId));
     let isSettled = true;
     for (const [copyId, copy] of this.#copies) {
-      if (owed.has(copyId) || this.#isInRole(copyId)) continue;
+      if (owed.has(copyId) || this.#bindingOf(copyId) !== "free") continue;
       try {
         isSettled = (await this.#removeOrphan(copy)) && isSettled;
       } catch (error) {

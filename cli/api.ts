@@ -92,6 +92,9 @@ export function createApi({ url, key }: { url: string; key: string }) {
     startVm: (cluster: string, vm: string, host: string) => one(Vm, "POST", at(cluster, "vms", vm, "start"), { host }),
     stopVm: (cluster: string, vm: string) => one(Vm, "POST", at(cluster, "vms", vm, "stop"), {}),
     forceVm: (cluster: string, vm: string, asked: VmForce) => one(Vm, "POST", at(cluster, "vms", vm, "force"), asked),
+    pauseVm: (cluster: string, vm: string) => one(Vm, "POST", at(cluster, "vms", vm, "pause"), {}),
+    resumeVm: (cluster: string, vm: string) => one(Vm, "POST", at(cluster, "vms", vm, "resume"), {}),
+    resetVm: (cluster: string, vm: string) => one(Vm, "POST", at(cluster, "vms", vm, "reset"), {}),
     deleteVm: (cluster: string, vm: string) => one(Vm, "DELETE", at(cluster, "vms", vm)),
 
     requestMigration: (cluster: string, asked: z.input<typeof MigrationRequest>) =>

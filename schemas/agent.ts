@@ -99,6 +99,9 @@ export const CopyDuty = z.object({
   fencingToken: FencingToken.meta({ description: "The VM's token when this duty was written." }),
   spec: VmSpec,
   wantedRunState: WantedRunState,
+  resets: z.int().min(0).optional().meta({
+    description: "How many resets were asked for since this copy came to own the guest; each is made once at most.",
+  }),
   hasRun: z
     .boolean()
     .meta({ description: "It was seen executing. If it is not there any more it is lost, and never built anew." }),
@@ -201,6 +204,9 @@ export const AgentReport = z
       ...onMigration,
       outcome: z.enum(["running", "paused", "ended", "guest-lost"]),
       detail: z.string().max(1000).default(""),
+      resetsAtSource: z.int().min(0).optional().meta({
+        description: "How many resets the source had made when the guest left it; left out where it could not say.",
+      }),
     }),
     z.object({
       kind: z.literal("copy-seen"),
@@ -215,6 +221,7 @@ export const AgentReport = z
       migrationId: MigrationId.nullable()
         .default(null)
         .meta({ description: "The migration whose slot this report frees." }),
+      resets: z.int().min(0).optional().meta({ description: "How many of the resets asked for this copy has made." }),
       summary: z
         .object({
           timings: MigrationTimings,

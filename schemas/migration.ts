@@ -91,6 +91,13 @@ export const EndReason = z.enum([
 ]);
 export type EndReason = z.infer<typeof EndReason>;
 
+/** What became of a cancel, by a user or by a stop of the VM. */
+export const CancelOutcome = z.enum(["pending", "took-effect", "too-late-committed", "overtaken"]).meta({
+  description:
+    "pending: the hosts are to act on it. took-effect: it ended the migration. too-late-committed: the destination had the guest first. overtaken: the migration ended for another reason first. null: nobody asked.",
+});
+export type CancelOutcome = z.infer<typeof CancelOutcome>;
+
 /** One pass over dirty memory, measured by the hypervisor on the source. Round 0 is the full copy. */
 export const Round = z
   .object({
@@ -141,6 +148,7 @@ export const Migration = z
     reason: EndReason.nullable(),
     detail: z.string().nullable(),
     cancelRequested: z.boolean(),
+    cancel: CancelOutcome.nullable(),
     ticket: z.string().nullable(),
     retryOf: MigrationId.nullable(),
     requestedBy: z.string(),
@@ -183,6 +191,9 @@ export const MigrationRecord = z
     owner: CopyRef.meta({ description: "The copy that the verdict names." }),
     confirmed: z.boolean(),
     cancelRequested: EndReason.nullable(),
+    arrivesPaused: z.boolean().optional().meta({
+      description: "The guest is wanted paused; the destination lets it arrive so. Fixed once committed.",
+    }),
     takeBackRequested: z.boolean().optional().meta({
       description: "An operator asks the source to take its stopped copy back, if the lock file proves that it may.",
     }),

@@ -40,6 +40,7 @@ export const PeerMessage = z.discriminatedUnion("kind", [
   }),
   // source to destination
   z.object({ kind: z.literal("ask-gate"), ask: z.int() }),
+  z.object({ kind: z.literal("guest-stands"), resets: z.int().min(0) }), // at the gate; resets made until then
   z.object({ kind: z.literal("source-complete") }), // rule 6: stated after the commit: the source's copy is whole
   z.object({ kind: z.literal("ask-relinquish"), nonce: z.string().max(64) }),
 ]);

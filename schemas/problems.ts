@@ -40,7 +40,7 @@ export const problems = {
   "destination-full": { status: 409, retry: "later", title: "The destination has not enough free memory." },
   "vm-unknown": { status: 404, retry: "never", title: "There is no such VM in this cluster." },
   "vm-exists": { status: 409, retry: "never", title: "A VM of that name exists or existed in this cluster." },
-  "vm-not-running": { status: 409, retry: "later", title: "Only a running VM can be migrated live." },
+  "vm-not-running": { status: 409, retry: "later", title: "The VM is neither running nor paused." },
   "vm-not-stopped": { status: 409, retry: "later", title: "The VM must be stopped first." },
   "vm-already-migrating": { status: 409, retry: "later", title: "Another migration holds this VM." },
   "vm-deleted": { status: 410, retry: "never", title: "The VM was deleted." },

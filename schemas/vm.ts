@@ -101,6 +101,9 @@ export const Vm = z
     fencingToken: FencingToken,
     migration: MigrationId.nullable().meta({ description: "The migration that holds this VM." }),
     deleteRequested: z.boolean(),
+    resetPending: z
+      .boolean()
+      .meta({ description: "A reset was asked for and its host has not said yet that it was made." }),
     alarms: z.array(z.object({ code: z.string(), since: z.iso.datetime(), detail: z.string() })),
     guest: GuestReport.nullable(),
     revision: z.int(),

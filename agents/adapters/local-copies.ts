@@ -260,7 +260,8 @@ class LocalCopy implements Copy {
   takeBackLock = (fencingToken: number) => this.#ask((supervisor) => supervisor.takeBackLock(fencingToken));
   arrivePaused = (fencingToken: number) => this.#ask((supervisor) => supervisor.arrivePaused(fencingToken));
   pause = () => this.#ask((supervisor) => supervisor.pause());
-  reset = () => this.#ask((supervisor) => supervisor.reset());
+  resume = (fencingToken: number) => this.#ask((supervisor) => supervisor.resume(fencingToken));
+  reset = (number: number) => this.#ask((supervisor) => supervisor.reset(number));
   permitNext: Copy["permitNext"] = (next) => this.#ask((supervisor) => supervisor.permitNext(next));
   receive: Copy["receive"] = (stream) => this.#ask((supervisor) => supervisor.receive(stream));
   send: Copy["send"] = (stream) => this.#ask((supervisor) => supervisor.send(stream));

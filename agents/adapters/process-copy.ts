@@ -89,12 +89,13 @@ export class ProcessCopy implements Copy {
   takeBackLock = (fencingToken: number) => this.#ask<PermitOutcome>({ method: "takeBackLock", fencingToken });
   arrivePaused = (fencingToken: number) => this.#ask<PermitOutcome>({ method: "arrivePaused", fencingToken });
   pause = () => this.#ask<void>({ method: "pause" });
-  reset = () => this.#ask<void>({ method: "reset" });
+  resume = (fencingToken: number) => this.#ask<PermitOutcome>({ method: "resume", fencingToken });
+  reset = (number: number) => this.#ask<void>({ method: "reset", number });
   permitNext: Copy["permitNext"] = (next) => this.#ask<void>({ method: "permitNext", next });
   receive: Copy["receive"] = (stream) => this.#ask<StreamEndpoint>({ method: "receive", stream: withKeyText(stream) });
   throttle = (percent: number) => this.#ask<void>({ method: "throttle", percent });
   cancelStream = () => this.#ask<void>({ method: "cancelStream" });
-  holdAtGate = (agentSilenceMs: number) => this.#ask<{ standsForMs: number }>({ method: "holdAtGate", agentSilenceMs });
+  holdAtGate: Copy["holdAtGate"] = (agentSilenceMs) => this.#ask({ method: "holdAtGate", agentSilenceMs });
   passGate = () => this.#ask<GateDecision>({ method: "passGate" });
   cancelAtGate = () => this.#ask<GateDecision>({ method: "cancelAtGate" });
 

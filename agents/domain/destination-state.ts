@@ -48,7 +48,9 @@ export type DestinationState = {
   withdrawal: { reason: EndReason; detail: string } | null;
   nonce: string | null;
   triesLeft: number;
-  outcome: "running" | "ended" | "guest-lost";
+  outcome: "running" | "paused" | "ended" | "guest-lost";
+  /** Resets made before the guest left its source, by the source's word. */
+  resetsAtSource: number | null;
 };
 
 export type DestinationEvent =
@@ -85,7 +87,8 @@ export type DestinationCommand =
   | { kind: "relay-record" }
   | { kind: "journal"; what: "commit-sent" | "relinquished" }
   | { kind: "journal"; what: "run-intent" | "run-refused"; number: number }
-  | { kind: "run-copy"; fencingToken: number }
+  /** `paused`: the lock file is taken and the disks are active, and nothing executes. */
+  | { kind: "run-copy"; fencingToken: number; paused: boolean }
   | { kind: "look-at-machine" }
   | { kind: "settle-stream" }
   | { kind: "destroy-copy" }
@@ -129,5 +132,6 @@ export function beginDestination(
     nonce: null,
     triesLeft: runTries,
     outcome: "running",
+    resetsAtSource: null,
   };
 }

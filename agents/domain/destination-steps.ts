@@ -204,7 +204,7 @@ export function onRunAnswered(
 ): DestinationStep {
   switch (answer) {
     case "granted":
-      return confirm(state);
+      return confirm(state, state.record?.arrivesPaused ? "paused" : "running");
     case "refused": {
       const intended = intend(state, "run-refused", detail);
       const refused: DestinationState = { ...intended, stage: "refused", triesLeft: state.triesLeft - 1 };
@@ -225,8 +225,9 @@ export function afterRefusal(state: DestinationState): DestinationStep {
   return step({ ...state, stage: "returning" }, { kind: "destroy-copy" });
 }
 
-export function confirm(state: DestinationState): DestinationStep {
-  const confirming: DestinationState = { ...state, stage: "confirming", outcome: "running" };
+/** The guest is here as its user wants it: executing, or standing with all that it needs to execute. */
+export function confirm(state: DestinationState, outcome: "running" | "paused"): DestinationStep {
+  const confirming: DestinationState = { ...state, stage: "confirming", outcome };
   return step(confirming, { kind: "send-peer", message: { kind: "arrived", commitMs: 0 } }, confirmReport(confirming));
 }
 
@@ -273,19 +274,30 @@ export function returnReport(state: DestinationState): DestinationCommand {
   return { kind: "report", report: { kind: "destination-returns", ...onMigration(state), ...withdrawal(state) } };
 }
 export function confirmReport(state: DestinationState): DestinationCommand {
-  const detail = state.outcome === "running" ? "" : withdrawal(state).detail;
-  return { kind: "report", report: { kind: "guest-confirmed", ...onMigration(state), outcome: state.outcome, detail } };
+  const { outcome, resetsAtSource } = state;
+  const detail = isAlive(outcome) ? "" : withdrawal(state).detail;
+  const resets = resetsAtSource === null ? {} : { resetsAtSource };
+  return { kind: "report", report: { kind: "guest-confirmed", ...onMigration(state), outcome, detail, ...resets } };
 }
+
+/** D2: each command is made of the record that was read under `committed`. */
+export function runCopy(state: DestinationState): DestinationCommand {
+  const { record } = state;
+  return { kind: "run-copy", fencingToken: record?.verdictToken ?? 0, paused: record?.arrivesPaused ?? false };
+}
+
+const isAlive = (outcome: DestinationState["outcome"]): outcome is "running" | "paused" =>
+  outcome === "running" || outcome === "paused";
 
 /** The report that frees this host's slot. */
 export function reportOver(state: DestinationState): DestinationStep {
-  const isHere = state.outcome === "running" && !state.isGone;
+  const isHere = isAlive(state.outcome) && !state.isGone;
   const report: AgentReport = {
     kind: "copy-seen",
     vmId: state.vmId,
     copyId: state.own.copyId,
     fencingToken: Math.max(state.openToken, state.record?.verdictToken ?? 0),
-    state: isHere ? "running" : "gone",
+    state: isAlive(state.outcome) && !state.isGone ? state.outcome : "gone",
     because: isHere ? "ordered" : "migration-over",
     detail: "",
     migrationId: state.migrationId,

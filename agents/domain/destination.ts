@@ -39,6 +39,7 @@ import {
   onSourceComplete,
   reportOver,
   returnReport,
+  runCopy,
   settle,
   step,
   tryToRun,
@@ -72,7 +73,7 @@ export function recoverDestination(
   }
   switch (machine) {
     case "running":
-      return confirm(state);
+      return confirm(state, "running");
     case "complete":
       // A commit that was under way is written again; one that stands is read.
       return { ...beginCommit(state), commands: [listen, ...beginCommit(state).commands] };
@@ -95,6 +96,7 @@ export function advanceDestination(state: DestinationState, event: DestinationEv
     case "peer-said":
       if (event.message.kind === "ask-gate") return step(state, { kind: "read-gate", ask: event.message.ask });
       if (event.message.kind === "source-complete") return onSourceComplete({ ...state, sourceIsComplete: true });
+      if (event.message.kind === "guest-stands") return step({ ...state, resetsAtSource: event.message.resets });
       if (event.message.kind === "ask-relinquish") return onAskedWord({ ...state, nonce: event.message.nonce });
       return stages[state.stage](state, event, atMs);
     case "gate-read":
@@ -210,20 +212,17 @@ const stages: { [S in DestinationStage]: Handler } = {
     switch (event.kind) {
       case "journalled":
         if (event.what !== "run-intent") return step(state);
-        return step(
-          { ...state, intentJournalled: state.runIntent },
-          { kind: "run-copy", fencingToken: state.record?.verdictToken ?? 0 },
-        );
+        return step({ ...state, intentJournalled: state.runIntent }, runCopy(state));
       case "journal-failed":
         return step({ ...state, stage: "refused" }, wakeSoon);
       case "run-answered":
         return onRunAnswered(state, event.answer, event.detail);
       case "machine-seen":
-        if (event.machine === "running") return confirm(state);
+        if (event.machine === "running") return confirm(state, "running");
         if (event.machine === "ended") return onGone({ ...state, isGone: true });
         if (state.intentJournalled !== state.runIntent) return step(state); // D2: its answer is awaited first.
         // Complete and never executed, by the hypervisor's own word: the same try again.
-        return step(state, { kind: "run-copy", fencingToken: state.record?.verdictToken ?? 0 });
+        return step(state, runCopy(state));
       case "woke":
         return step(state, { kind: "look-at-machine" });
       default:

@@ -68,7 +68,8 @@ export type SourceEvent =
   | { kind: "stream-sent" }
   | { kind: "stream-failed"; detail: string }
   | { kind: "gate-read"; ask: number; record: MigrationRecord | null }
-  | { kind: "held" }
+  /** `resets`: how many were made before the guest was stopped; none is made from here on. */
+  | { kind: "held"; resets?: number }
   | { kind: "hold-failed"; detail: string }
   | { kind: "gate-stands"; decision: "past" | "cancelled" }
   | { kind: "gate-unknown"; detail: string }

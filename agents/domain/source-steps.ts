@@ -235,6 +235,11 @@ export function onGateAnswer(
   return stillFits ? step({ ...state, ask: null, stage: "holding" }, { kind: "hold-at-gate" }) : step(shut);
 }
 
+/** Told before the gate is past: the new owner makes only those resets that were not made here. */
+export function guestStands(resets: number | undefined): SourceCommand[] {
+  return resets === undefined ? [] : [{ kind: "send-peer", message: { kind: "guest-stands", resets } }];
+}
+
 export function enterDoubt(state: SourceState, atMs: number): SourceStep {
   const doubting: SourceState = { ...state, stage: "in-doubt", pastAtMs: atMs };
   const wake: SourceCommand = { kind: "wake", afterMs: retryMs };
@@ -346,7 +351,7 @@ export function reportOver(state: SourceState, ...before: SourceCommand[]): Sour
     because: state.hasLeft ? "migration-over" : (state.ended?.how ?? "ordered"),
     detail: state.ended?.detail.slice(0, 1000) ?? "",
     migrationId: state.migrationId,
-    summary: null, // the runner, which measured, fills it in
+    summary: null, // the runner, which measured, fills it in; and it looks whether the guest is paused
   };
   return step({ ...state, stage: "reporting" }, ...before, ...unpermit, { kind: "report", report });
 }

@@ -23,6 +23,7 @@ import {
   abortReport,
   alarmWhenFrozen,
   enterDoubt,
+  guestStands,
   onDoubtWake,
   onEnded,
   onGateAnswer,
@@ -48,6 +49,7 @@ export { progress } from "./source-steps.ts";
 /** After the agent's restart: what the gate and the copy say decides; memory of the rest is gone. */
 export function recoverSource(
   begun: SourceState,
+  /** standing: it was stopped at the gate. running: else; it may stand on its user's wish. */
   found: { machine: "running" | "standing" | "ended"; gate: "past" | "cancelled" | null; ended: SourceState["ended"] },
   atMs: number,
 ): SourceStep {
@@ -169,7 +171,9 @@ const stages: { [S in SourceStage]: (state: SourceState, event: SourceEvent, atM
     switch (event.kind) {
       case "held":
         if (state.withdrawal || state.stream === "failed") return release(state);
-        return step({ ...state, stage: "deciding", pastAtMs: atMs }, { kind: "pass-gate" });
+        return step({ ...state, stage: "deciding", pastAtMs: atMs }, ...guestStands(event.resets), {
+          kind: "pass-gate",
+        });
       case "hold-failed":
         return release(intend(state, "preparation-failed", event.detail));
       case "stream-failed":

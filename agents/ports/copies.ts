@@ -30,6 +30,10 @@ export type CopyStatus = {
   ended: { how: "powered-off" | "crashed" | "killed"; detail: string } | null;
   /** What the gate of `migrationId` says, when this copy is a migration's source. */
   gate: GateDecision | null;
+  /** The last migration at whose gate it was stopped, and whether that gate is behind it; null: none. */
+  atGate: { migrationId: string; isOver: boolean } | null;
+  /** How many resets it has made, or may have made. */
+  resets: number;
 };
 
 /** Why a guest was not let run. The refusal is definite: nothing executed. */
@@ -55,6 +59,7 @@ export interface Copy {
   status(): Promise<CopyStatus>;
   /** Takes and stamps the lock file, then lets the guest execute. Holding it already under this copy is fine.
    *  @param replaceLockFile an operator has said that whoever holds it is gone
+   *  A guest that came to a gate paused comes back from it paused.
    *  @throws when the outcome is unknown: it may execute */
   run(fencingToken: number, replaceLockFile?: boolean): Promise<PermitOutcome>;
   /** Past the gate, when the destination is lost: takes the lock file where it still names this very copy, which proves
@@ -62,9 +67,13 @@ export interface Copy {
   takeBackLock(fencingToken: number): Promise<PermitOutcome>;
   /** The same for a guest that arrives paused: lock file taken, disks active, nothing executes. */
   arrivePaused(fencingToken: number): Promise<PermitOutcome>;
-  /** Pauses on the user's wish; the lock file stays held. */
+  /** Pauses on the user's wish; the lock file stays held. @throws at the gate, and past it: it waits */
   pause(): Promise<void>;
-  reset(): Promise<void>;
+  /** Lets a paused guest execute, its lock file checked first. @throws like `pause` */
+  resume(fencingToken: number): Promise<PermitOutcome>;
+  /** Resets the guest, unless this many resets were made already: each is made once at most, also when the supervisor
+   *  dies over it. A paused guest stays paused. @throws like `pause` */
+  reset(number: number): Promise<void>;
   /** Names the copy that may execute next, in the held lock file. */
   permitNext(next: { copyId: string } | null): Promise<void>;
   receive(stream: IncomingStream): Promise<StreamEndpoint>;
@@ -72,9 +81,9 @@ export interface Copy {
   send(stream: OutgoingStream): Promise<void>;
   throttle(percent: number): Promise<void>;
   cancelStream(): Promise<void>;
-  /** The gate, first half: stops the guest, and answers how long it has stood by then. From here the supervisor watches the agent, and when it is silent for
+  /** The gate, first half: stops the guest, and answers how long it has stood by then, and how many resets it has made. From here the supervisor watches the agent, and when it is silent for
    *  `agentSilenceMs` it decides `cancelled` and, if that wins, resumes the guest. */
-  holdAtGate(agentSilenceMs: number): Promise<{ standsForMs: number }>;
+  holdAtGate(agentSilenceMs: number): Promise<{ standsForMs: number; resets: number }>;
   /** The gate, second half: decides `past`; if that wins, gives up the lock file, then lets the hypervisor finish.
    *  Answers what stands. */
   passGate(): Promise<GateDecision>;

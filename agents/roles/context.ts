@@ -41,6 +41,8 @@ export interface Role {
   noteRecord(proven: ProvenRecord): void;
   /** The copy is no longer on this host. */
   hasLeft(): boolean;
+  /** Its guest may still be paused, resumed and reset here: it has not come to the gate. */
+  isBeforeGate(): boolean;
   /** Between the gate and the outcome: nothing of the agent should stand in the way. */
   isCritical(): boolean;
   /** The agent stops; the copy, its supervisor and the journal stay. */

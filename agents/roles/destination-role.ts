@@ -108,6 +108,10 @@ export class DestinationRole implements Role {
     return this.#state.isGone;
   }
 
+  isBeforeGate(): boolean {
+    return false; // Its copy is not the owner's before the commit.
+  }
+
   isCritical(): boolean {
     return ["intending", "committing", "starting"].includes(this.#state.stage);
   }
@@ -171,7 +175,7 @@ export class DestinationRole implements Role {
         void this.#journal(command);
         return;
       case "run-copy":
-        void this.#run(command.fencingToken);
+        void this.#run(command.fencingToken, command.paused);
         return;
       case "look-at-machine":
         void this.#look();
@@ -335,11 +339,11 @@ export class DestinationRole implements Role {
     }
   }
 
-  async #run(fencingToken: number): Promise<void> {
+  async #run(fencingToken: number, paused: boolean): Promise<void> {
     const copy = this.#copy;
     if (!copy) return this.#feed({ kind: "machine-seen", machine: "ended" });
     try {
-      const permit = await this.#copyLane.do(() => copy.run(fencingToken));
+      const permit = await this.#copyLane.do(() => (paused ? copy.arrivePaused(fencingToken) : copy.run(fencingToken)));
       const isGranted = permit.kind === "granted";
       this.#feed({
         kind: "run-answered",

@@ -11,6 +11,7 @@ export class Measurements {
   #told = 0;
   readonly #marks: { [M in Mark]?: number } = {};
   #commitMs: number | null = null;
+  #isPaused = false;
 
   mark(mark: Mark, atMs: number): void {
     // A gate is asked for more than once; the last ask is the one that counts. All else happens once.
@@ -32,6 +33,11 @@ export class Measurements {
       bandwidthBytesPerSecond,
       throttlePercent,
     });
+  }
+
+  /** Nothing stood still that would have gone on: there is no downtime to tell. */
+  guestIsPaused(): void {
+    this.#isPaused = true;
   }
 
   commitTook(milliseconds: number): void {
@@ -56,7 +62,7 @@ export class Measurements {
     return {
       setupMs: between("claimed", "streaming"),
       precopyMs: between("streaming", "stopping"),
-      downtimeMs: between("stopping", "arrived"),
+      downtimeMs: this.#isPaused ? null : between("stopping", "arrived"),
       totalMs: between("claimed", "arrived"),
       gateCheckMs: between("gate-asked", "stopping"),
       commitMs: this.#commitMs,

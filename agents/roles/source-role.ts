@@ -1,6 +1,7 @@
 // Carries out the source's part in one migration: the pure machine of agents/domain/source.ts decides, this acts and
 // feeds back what came of it.
 
+import type { CopyState } from "../../schemas/agent.ts";
 import { type PeerMessage, RelinquishedWord } from "../../schemas/peer.ts";
 import { openDocument, toBase64Url, verifierFrom } from "../../schemas/signing.ts";
 import {
@@ -15,6 +16,7 @@ import {
 } from "../domain/source.ts";
 import type { ProvenRecord } from "../ports/control-plane.ts";
 import type { Copy, CopyEvent } from "../ports/copies.ts";
+import type { MachineState } from "../ports/hypervisor.ts";
 import type { MigrationJournal } from "../ports/journal.ts";
 import { type PeerLink, PeerRefused } from "../ports/peer-link.ts";
 import {
@@ -35,6 +37,7 @@ import { OneOfAKind, Wake } from "./pacing.ts";
 /** More than a heartbeat: the destination may have missed every ring. */
 const connectMs = 30_000;
 const progressMs = 500;
+const standingStates: ReadonlySet<MachineState> = new Set(["held", "loaded", "stopped"]);
 
 export class SourceRole implements Role {
   readonly migrationId: string;
@@ -98,6 +101,10 @@ export class SourceRole implements Role {
 
   hasLeft(): boolean {
     return this.#state.hasLeft || this.#state.ended !== null;
+  }
+
+  isBeforeGate(): boolean {
+    return (this.#state.stage === "linking" || this.#state.stage === "copying") && this.#state.ended === null;
   }
 
   isCritical(): boolean {
@@ -176,9 +183,9 @@ export class SourceRole implements Role {
       case "hold-at-gate":
         this.#onCopy(
           () => this.#copy.holdAtGate(this.#context.agentSilenceMs),
-          ({ standsForMs }) => {
+          ({ standsForMs, resets }) => {
             this.#measured.mark("stopping", this.#now() - standsForMs);
-            return { kind: "held" };
+            return { kind: "held", resets };
           },
           (detail) => ({ kind: "hold-failed", detail }),
         );
@@ -291,6 +298,7 @@ export class SourceRole implements Role {
         break;
       case "arrived":
         this.#measured.mark("arrived", this.#now());
+        if (this.#known.latest?.record.arrivesPaused) this.#measured.guestIsPaused();
         this.#measured.commitTook(message.commitMs);
         break;
       default:
@@ -375,11 +383,21 @@ export class SourceRole implements Role {
   }
 
   async #report(report: Parameters<typeof tell>[1]): Promise<() => void> {
-    const full = report.kind === "copy-seen" ? { ...report, summary: this.#measured.summary() } : report;
+    const full =
+      report.kind === "copy-seen"
+        ? { ...report, state: await this.#stateOf(report.state), summary: this.#measured.summary() }
+        : report;
     const told = await tell(this.#context, full);
     if (report.kind === "migration-progressed") return () => told.proven && this.noteRecord(told.proven);
     const record = told.proven ? this.#known.accept(told.proven) : null;
     return () => this.#feed({ kind: "report-answered", report: report.kind, outcome: told.outcome, record });
+  }
+
+  /** A guest that came back, or never left, may be paused. */
+  async #stateOf(state: CopyState): Promise<CopyState> {
+    if (state !== "running") return state;
+    const status = await this.#copyLane.do(() => this.#copy.status()).catch(() => null);
+    return status && standingStates.has(status.machine) ? "paused" : "running";
   }
 
   async #askWord(): Promise<void> {

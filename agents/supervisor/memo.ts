@@ -20,9 +20,12 @@ export const CopyMemo = z.strictObject({
     .strictObject({
       migrationId: MigrationId,
       /** Set before the guest is stopped. `over` once it was let run again: the gate is behind it then. */
+      /** `ranBefore`: the guest is to run when it comes back. */
       gate: z.strictObject({ ranBefore: z.boolean(), agentSilenceMs: z.number(), over: z.boolean() }).nullable(),
     })
     .nullable(),
+  /** How many resets were made; counted before one is made. */
+  resets: z.int().min(0).optional(),
   ended: z.strictObject({ how: z.enum(["powered-off", "crashed", "killed"]), detail: z.string() }).nullable(),
 });
 export type CopyMemo = z.infer<typeof CopyMemo>;

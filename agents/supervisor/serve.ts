@@ -78,7 +78,9 @@ function perform(supervisor: Supervisor, call: Call): Promise<unknown> | Greetin
     case "pause":
       return supervisor.pause();
     case "reset":
-      return supervisor.reset();
+      return supervisor.reset(call.number);
+    case "resume":
+      return supervisor.resume(call.fencingToken);
     case "permitNext":
       return supervisor.permitNext(call.next);
     case "receive":

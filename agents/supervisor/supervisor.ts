@@ -99,7 +99,9 @@ export class Supervisor {
       const gate = this.#memo.leaving ? await this.#ports.gate.read(this.#memo.leaving.migrationId) : null;
       const unknownEnd = { how: "killed" as const, detail: "" };
       const ended = machine === "ended" ? (this.#memo.ended ?? unknownEnd) : null;
-      return { machine, lock: this.#lock.isHeld ? "held" : "free", ended, gate };
+      const { leaving, resets = 0 } = this.#memo;
+      const atGate = leaving?.gate ? { migrationId: leaving.migrationId, isOver: leaving.gate.over } : null;
+      return { machine, lock: this.#lock.isHeld ? "held" : "free", ended, gate, atGate, resets };
     });
   }
 
@@ -108,9 +110,8 @@ export class Supervisor {
       this.#permit(
         fencingToken,
         async (machine) => {
-          if (this.#processors === "run") return { kind: "granted" };
-          const refusal = await this.#letRun(machine);
-          return refusal ? { kind: "refused", by: "hypervisor", detail: refusal } : { kind: "granted" };
+          if (this.#processors === "run" || this.#memo.leaving?.gate?.ranBefore === false) return { kind: "granted" };
+          return this.#letRunIfItMay(machine);
         },
         replaceLockFile ? "replace" : "usual",
       ),
@@ -127,6 +128,16 @@ export class Supervisor {
     });
   }
 
+  resume(fencingToken: number): Promise<PermitOutcome> {
+    return this.#serial.run(async () => {
+      this.#mustBeFree();
+      return this.#permit(fencingToken, async (machine) => {
+        await this.#rememberWish(true);
+        return this.#processors === "run" ? { kind: "granted" } : this.#letRunIfItMay(machine);
+      });
+    });
+  }
+
   arrivePaused(fencingToken: number): Promise<PermitOutcome> {
     return this.#serial.run(() => this.#permit(fencingToken, async () => ({ kind: "granted" })));
   }
@@ -134,14 +145,20 @@ export class Supervisor {
   pause(): Promise<void> {
     return this.#serial.run(async () => {
       this.#mustBeFree();
-      await this.#stop(this.#mustHaveMachine());
+      const machine = this.#mustHaveMachine();
+      await this.#rememberWish(false);
+      await this.#stop(machine);
     });
   }
 
-  reset(): Promise<void> {
+  reset(number: number): Promise<void> {
     return this.#serial.run(async () => {
       this.#mustBeFree();
-      await this.#mustHaveMachine().reset();
+      const machine = this.#mustHaveMachine();
+      if ((this.#memo.resets ?? 0) >= number) return;
+      // Counted first: one that was begun and not seen through is not made again.
+      await this.#remember("memo:reset", { resets: number });
+      await durable("guest:reset", () => machine.reset());
     });
   }
 
@@ -182,14 +199,15 @@ export class Supervisor {
     return this.#serial.run(() => this.#endStream());
   }
 
-  holdAtGate(agentSilenceMs: number): Promise<{ standsForMs: number }> {
+  holdAtGate(agentSilenceMs: number): Promise<{ standsForMs: number; resets: number }> {
     return this.#serial.run(async () => {
       const machine = this.#mustHaveMachine();
       const leaving = this.#mustBeLeaving();
-      if (leaving.gate?.over) return { standsForMs: 0 };
+      const { resets = 0 } = this.#memo;
+      if (leaving.gate?.over) return { standsForMs: 0, resets };
       const decided = await this.#ports.gate.read(leaving.migrationId);
       if (decided === "cancelled") await this.#takeBack();
-      if (decided) return { standsForMs: 0 };
+      if (decided) return { standsForMs: 0, resets };
       if (!leaving.gate) {
         const ranBefore = (await machine.state()) === "running";
         const gate = { ranBefore, agentSilenceMs, over: false };
@@ -198,7 +216,7 @@ export class Supervisor {
       this.#watchAgent(agentSilenceMs);
       const stoppedAtMs = this.#ports.clock.monotonicMs();
       await this.#stop(machine);
-      return { standsForMs: this.#ports.clock.monotonicMs() - stoppedAtMs };
+      return { standsForMs: this.#ports.clock.monotonicMs() - stoppedAtMs, resets };
     });
   }
 
@@ -428,6 +446,19 @@ export class Supervisor {
     if (outcome.kind === "refused") return outcome.detail;
     this.#processors = "run";
     return null;
+  }
+
+  async #letRunIfItMay(machine: Machine): Promise<PermitOutcome> {
+    const refusal = await this.#letRun(machine);
+    return refusal ? { kind: "refused", by: "hypervisor", detail: refusal } : { kind: "granted" };
+  }
+
+  /** Whoever lets it run again after a gate that is behind it must not undo what its user wished since. */
+  async #rememberWish(ranBefore: boolean): Promise<void> {
+    const { leaving } = this.#memo;
+    if (leaving?.gate && leaving.gate.ranBefore !== ranBefore) {
+      await this.#remember("memo:wish", { leaving: { ...leaving, gate: { ...leaving.gate, ranBefore } } });
+    }
   }
 
   async #stop(machine: Machine): Promise<void> {

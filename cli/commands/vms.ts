@@ -78,6 +78,30 @@ export const vmCommands: Command[] = [
     },
   }),
   apiCommand({
+    name: "vm pause",
+    summary: "let a guest stand where it is; it may be moved so",
+    example: "drover vm pause --vm vm-1",
+    needs: ["vm"],
+    run: async ({ api, cluster, values, output }) =>
+      output.show(await api.pauseVm(cluster, String(values["vm"])), columns),
+  }),
+  apiCommand({
+    name: "vm resume",
+    summary: "let a paused guest go on",
+    example: "drover vm resume --vm vm-1",
+    needs: ["vm"],
+    run: async ({ api, cluster, values, output }) =>
+      output.show(await api.resumeVm(cluster, String(values["vm"])), columns),
+  }),
+  apiCommand({
+    name: "vm reset",
+    summary: "reset a guest, as its reset button would",
+    example: "drover vm reset --vm vm-1",
+    needs: ["vm"],
+    run: async ({ api, cluster, values, output }) =>
+      output.show(await api.resetVm(cluster, String(values["vm"])), columns),
+  }),
+  apiCommand({
     name: "vm delete",
     summary: "stop a VM and delete it",
     example: "drover vm delete --vm vm-1",

@@ -31,9 +31,9 @@ export function hasWaitedLong({ since }: QueueEntry, nowMs: number): boolean {
   return since !== undefined && nowMs - since >= holdAfterMs;
 }
 
-/** Why a queued migration can no longer begin: its guest is not running any more. */
+/** Why a queued migration can no longer begin: its guest is there no more, or is to stop. */
 export function isVain(migration: MigrationState, vm: VmRecord): boolean {
-  return hasEnded(vm) || vm.wantedRunState !== "running" || vm.migrationId !== migration.id;
+  return hasEnded(vm) || vm.wantedRunState === "stopped" || vm.migrationId !== migration.id;
 }
 
 export type End = { identity: HostIdentity; slot: Slot; migrationAddress: string };

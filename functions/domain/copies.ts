@@ -6,7 +6,7 @@ import { roleOf } from "./migrations.ts";
 import { bumpSlot, type Context, type Motion, recordSeen } from "./motion.ts";
 import type { CopyDuty, MigrationState, Slot, VmRecord } from "./records.ts";
 import { isSame } from "./same.ts";
-import { dutyOf, endGuest, isOwner, observeGuest } from "./vms.ts";
+import { dutyOf, endGuest, isOwner, noteResets, observeGuest } from "./vms.ts";
 
 export type CopySeen = Extract<AgentReport, { kind: "copy-seen" }>;
 export type Standing = {
@@ -43,7 +43,7 @@ export function seeCopy(standing: Standing, report: CopySeen, context: Omit<Cont
 
   if (isOwner(standing.vm, copy)) {
     if (report.state === "held") return accept(vm);
-    if (report.state !== "gone") return accept(observeGuest(vm, report.state));
+    if (report.state !== "gone") return accept(noteResets(observeGuest(vm, report.state), report.resets));
     if (isInMotion(standing, report)) return accept(vm); // What becomes of the guest is the verdict's to say.
     return accept(hasEndedAlready(vm) ? vm : endGuest(vm, report.because, context.restoreEpoch));
   }

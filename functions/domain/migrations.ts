@@ -1,6 +1,6 @@
 // A migration's record from request to end: what it is, what it shows as, and when it is over.
 import type { CopyRef } from "../../schemas/ids.ts";
-import type { EndReason, MigrationRequest, Phase } from "../../schemas/migration.ts";
+import type { CancelOutcome, EndReason, MigrationRequest, Phase } from "../../schemas/migration.ts";
 import { type MigrationState, otherRole, type Progress, type RecordData, type Role, type VmRecord } from "./records.ts";
 import { ownerBy } from "./verdict.ts";
 
@@ -32,6 +32,8 @@ export function newMigration(facts: {
     openedUnderToken: vm.fencingToken,
     verdict: { kind: "open", token: vm.fencingToken },
     cancelRequested: null,
+    arrivesPaused: vm.wantedRunState === "paused",
+    resetsBefore: vm.resets ?? 0,
     takeBack: null,
     seen: { source: null, destination: null },
     holds: { source: false, destination: false },
@@ -68,6 +70,7 @@ export function recordOf(clusterId: string, migration: MigrationState): RecordDa
     owner: ownerBy(verdict, migration),
     confirmed: isConfirmed(migration),
     cancelRequested: migration.cancelRequested,
+    arrivesPaused: migration.arrivesPaused ?? false,
     takeBackRequested: migration.takeBack ? migration.takeBack.refused === null : false,
     isOver: migration.stage === "ended",
   };
@@ -118,4 +121,13 @@ export function reasonOf({ verdict }: MigrationState): { reason: EndReason; deta
     default:
       return null;
   }
+}
+
+/** What became of a cancel. Where nothing had begun it was carried out at once, and no wish was noted. */
+export function cancelOutcomeOf({ verdict, cancelRequested }: MigrationState): CancelOutcome | null {
+  const reason = verdict.kind === "aborted" ? verdict.reason : null;
+  if (reason !== null && (reason === cancelRequested || reason === "cancelled-by-user")) return "took-effect";
+  if (cancelRequested === null) return reason === "vm-stopped" ? "took-effect" : null;
+  if (verdict.kind === "open") return "pending";
+  return verdict.kind === "committed" ? "too-late-committed" : "overtaken";
 }

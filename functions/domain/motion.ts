@@ -11,7 +11,7 @@ import { isConfirmed, isSettled, reasonOf, recordOf } from "./migrations.ts";
 import type { EventDraft, MigrationState, Role, Seen, Slot, VmRecord } from "./records.ts";
 import { isSame } from "./same.ts";
 import { decideVerdict, ownerBy, type TakeBack, type VerdictEvent } from "./verdict.ts";
-import { beginGuest, endGuest, hostLost, observeGuest, vmEvents } from "./vms.ts";
+import { arriveGuest, beginGuest, endGuest, hostLost, observeGuest, vmEvents } from "./vms.ts";
 
 /** A slot that is null is not at hand, and not touched. */
 export type Motion = { migration: MigrationState; vm: VmRecord; slots: { [R in Role]: Slot | null } };
@@ -68,7 +68,7 @@ export function recordSeen(motion: Motion, role: Role, seen: Seen, context: Cont
 /** Draws every consequence of the verdict and of what was seen. Doing it twice changes nothing. */
 export function settle(motion: Motion, context: Context): Motion {
   const holds = { source: keepsSlot(motion, "source"), destination: keepsSlot(motion, "destination") };
-  let migration: MigrationState = { ...motion.migration, holds };
+  let migration: MigrationState = { ...motion.migration, ...wishesOf(motion), holds };
   const isOver = migration.verdict.kind !== "open" && !holds.source && !holds.destination;
   if (migration.stage !== "ended" && isOver) migration = { ...migration, stage: "ended", endedAt: context.at };
   return {
@@ -79,6 +79,14 @@ export function settle(motion: Motion, context: Context): Motion {
       destination: settleSlot(motion.slots.destination, migration, "destination", context),
     },
   };
+}
+
+/** What the guest is to be like on arrival is fixed by the verdict: what is wished for later waits for the new owner. */
+function wishesOf({ migration, vm }: Motion): Pick<MigrationState, "arrivesPaused" | "resetsBefore"> {
+  if (migration.verdict.kind !== "open" || vm.migrationId !== migration.id) return {};
+  const isKept = vm.wantedRunState === "stopped"; // It is to end as it is.
+  const arrivesPaused = isKept ? (migration.arrivesPaused ?? false) : vm.wantedRunState === "paused";
+  return { arrivesPaused, resetsBefore: vm.resets ?? 0 };
 }
 
 /** M2 */
@@ -107,7 +115,7 @@ function settleVm(vm: VmRecord, migration: MigrationState, restoreEpoch: number)
     const outcome = verdict.confirmed?.outcome;
     if (!outcome) return owned;
     return outcome === "running" || outcome === "paused"
-      ? observeGuest(freed, outcome)
+      ? observeGuest(arriveGuest(freed, resetsMade(migration)), outcome)
       : endGuest(freed, outcome, restoreEpoch);
   }
   if (verdict.kind === "open") return owned;
@@ -121,6 +129,12 @@ function settleVm(vm: VmRecord, migration: MigrationState, restoreEpoch: number)
     return observeGuest(freed, seen.source.state);
   }
   return migration.holds.source ? owned : freed; // A source that never began still runs it.
+}
+
+/** Resets asked for that the source has made, or may have. */
+function resetsMade({ verdict, resetsBefore = 0 }: MigrationState): number {
+  const told = verdict.kind === "committed" ? verdict.confirmed?.resetsAtSource : null;
+  return told ?? resetsBefore;
 }
 
 /** M4 */

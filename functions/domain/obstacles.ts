@@ -64,11 +64,11 @@ function vmObstacles(request: MigrationRequest, vm: VmRecord | null): Problem[] 
       holder: vm.migrationId,
     });
   }
-  if (vm.runState !== "running" || vm.wantedRunState !== "running") {
+  if ((vm.runState !== "running" && vm.runState !== "paused") || vm.wantedRunState === "stopped") {
     obstacles.push({
       code: "vm-not-running",
-      detail: `VM "${vm.vmId}" is ${vm.runState}${vm.wantedRunState === "running" ? "" : `, wanted ${vm.wantedRunState}`}; only a running VM can be migrated live.`,
-      errors: at("must be running"),
+      detail: `VM "${vm.vmId}" is ${vm.runState}${vm.wantedRunState === "running" ? "" : `, wanted ${vm.wantedRunState}`}; only a VM that is running or paused can be migrated live.`,
+      errors: at("must be running or paused"),
     });
   }
   if (vm.owner && vm.owner.hostId === request.destination) {

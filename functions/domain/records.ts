@@ -71,6 +71,9 @@ export type VmRecord = {
   /** The migration that holds this VM. */
   migrationId: string | null;
   deleteRequested: boolean;
+  /** Resets asked for, and those that its host says were made, since its copy came to own it. */
+  resets?: number;
+  resetsMade?: number;
   /** A tombstone: the id and the token stay, so that late copies are still told to go. */
   deleted: boolean;
   createdAt: number;
@@ -107,6 +110,9 @@ export type MigrationState = {
   openedUnderToken: number;
   verdict: Verdict;
   cancelRequested: EndReason | null;
+  /** As its user wants it: the guest arrives paused, after so many resets asked for. Fixed once it is not open. */
+  arrivesPaused?: boolean;
+  resetsBefore?: number;
   /** An operator asks the source to take its stopped copy back; it does so only where the lock file proves that the
    *  destination never took it. */
   takeBack?: TakeBack | null;

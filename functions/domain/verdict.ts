@@ -22,7 +22,12 @@ export type Verdict = { token: number } & (
   | { kind: "forced"; owner: CopyRef; statement: string }
 );
 export type Aborter = "source" | "destination" | "control-plane";
-export type Confirmation = { outcome: "running" | "paused" | "ended" | "guest-lost"; detail: string };
+export type Confirmation = {
+  outcome: "running" | "paused" | "ended" | "guest-lost";
+  detail: string;
+  /** Resets that the source had made before the guest left it, where it could say so. */
+  resetsAtSource?: number | undefined;
+};
 
 export type VerdictEvent =
   | { kind: "destination-commits"; by: string; fencingToken: number } // The guest stands still meanwhile.
@@ -101,8 +106,11 @@ const transitions: Transitions = {
       verdict.confirmed
         ? { kind: "refuse", problem: "already-confirmed" } // V5
         : move({ kind: "returned", token: verdict.token + 1, reason, detail }),
-    "guest-confirmed": (verdict, { outcome, detail }) =>
-      verdict.confirmed ? unchanged() : move({ ...verdict, confirmed: { outcome, detail } }), // No new owner, no new token.
+    "guest-confirmed": (verdict, { outcome, detail, resetsAtSource }) => {
+      if (verdict.confirmed) return unchanged();
+      const told = resetsAtSource === undefined ? {} : { resetsAtSource };
+      return move({ ...verdict, confirmed: { outcome, detail, ...told } }); // No new owner, no new token.
+    },
     "source-takes-back": (verdict, { asked }, ends) => {
       if (verdict.confirmed) return { kind: "refuse", problem: "already-confirmed" };
       if (!asked) return { kind: "refuse", problem: "take-back-not-asked" }; // V8

@@ -33,7 +33,36 @@ export function startVm(vm: VmRecord, owner: CopyRef, restoreEpoch: number): VmR
 
 /** A new copy begins from the VM's disk, under the token that the VM has. */
 export function beginGuest(vm: VmRecord, owner: CopyRef): VmRecord {
-  return { ...vm, wantedRunState: "running", runState: "starting", stoppedBecause: null, owner };
+  const begun = { wantedRunState: "running", runState: "starting", stoppedBecause: null, owner } as const;
+  return { ...vm, ...begun, resets: 0, resetsMade: 0 };
+}
+
+/** The guest goes on in another copy, which makes only those resets that the one before has not. */
+export function arriveGuest(vm: VmRecord, resetsMade: number): VmRecord {
+  return { ...vm, resets: Math.max(0, (vm.resets ?? 0) - resetsMade), resetsMade: 0 };
+}
+
+/** A wish about a guest that is there: none is taken once it is to stop. */
+export type RunWish = "pause" | "resume" | "reset";
+
+export function mayWish(vm: VmRecord): boolean {
+  return !hasEnded(vm) && vm.wantedRunState !== "stopped";
+}
+
+/** Carried out by whoever owns the guest: the source until the gate, then the owner when the migration is over. */
+export function wishFor(vm: VmRecord, wish: RunWish): VmRecord {
+  switch (wish) {
+    case "pause":
+      return { ...vm, wantedRunState: "paused" };
+    case "resume":
+      return { ...vm, wantedRunState: "running" };
+    case "reset":
+      return { ...vm, resets: (vm.resets ?? 0) + 1 };
+  }
+}
+
+export function isResetPending(vm: VmRecord): boolean {
+  return mayWish(vm) && (vm.resets ?? 0) > (vm.resetsMade ?? 0);
 }
 
 /** With a migration in the way the run state stays what it is: the stop follows whoever comes to own the guest. */
@@ -73,10 +102,16 @@ export function endGuest(vm: VmRecord, because: GuestEnd, restoreEpoch: number):
 export function observeGuest(vm: VmRecord, state: "running" | "paused" | "frozen"): VmRecord {
   // The operator's word was wrong, and nothing was started elsewhere since: its owner has it.
   if (vm.stoppedBecause === hostLost && !vm.deleted)
-    return { ...vm, wantedRunState: "running", runState: state, stoppedBecause: null };
+    return { ...vm, wantedRunState: state === "paused" ? state : "running", runState: state, stoppedBecause: null };
   if (hasEnded(vm)) return vm;
   if (state === "frozen") return { ...vm, runState: "frozen" };
   return { ...vm, runState: vm.wantedRunState === "stopped" && vm.migrationId === null ? "stopping" : state };
+}
+
+/** Which of the resets asked for were made; a host that counts more than were asked for is not believed. */
+export function noteResets(vm: VmRecord, made = 0): VmRecord {
+  const { resets = 0, resetsMade = 0 } = vm;
+  return made > resetsMade && made <= resets ? { ...vm, resetsMade: made } : vm;
 }
 
 export function isOwner(vm: VmRecord, copy: CopyRef): boolean {
@@ -85,8 +120,8 @@ export function isOwner(vm: VmRecord, copy: CopyRef): boolean {
 
 /** What the owner's host is to do about its copy. */
 export function dutyOf(vm: VmRecord, copyId: string): CopyDuty {
-  const { vmId, fencingToken, spec, wantedRunState, runState } = vm;
-  return { vmId, copyId, fencingToken, spec, wantedRunState, hasRun: runState !== "starting" };
+  const { vmId, fencingToken, spec, wantedRunState, runState, resets = 0 } = vm;
+  return { vmId, copyId, fencingToken, spec, wantedRunState, hasRun: runState !== "starting", resets };
 }
 
 /** Every change of a VM's record has its event. */
@@ -101,15 +136,27 @@ export function vmEvents(before: VmRecord | null, after: VmRecord): EventDraft[]
   if (after.deleteRequested && !before.deleteRequested) say("vm-delete-requested");
   if (after.deleted && !before.deleted) say("vm-deleted");
   if (after.wantedRunState !== before.wantedRunState && !hasEnded(after)) {
-    say(after.wantedRunState === "stopped" ? "vm-stop-requested" : "vm-start-requested", {
-      host: after.owner?.hostId ?? null,
-    });
+    say(wishEvent(before, after), { host: after.owner?.hostId ?? null });
   }
-  if (after.owner?.copyId !== before.owner?.copyId || after.owner?.hostId !== before.owner?.hostId) {
+  if (isSameCopy(before, after)) {
+    if ((after.resets ?? 0) > (before.resets ?? 0)) say("vm-reset-requested", { number: after.resets ?? 0 });
+    if ((after.resetsMade ?? 0) > (before.resetsMade ?? 0)) say("vm-reset", { number: after.resetsMade ?? 0 });
+  }
+  if (!isSameCopy(before, after)) {
     say("vm-owner-changed", { host: after.owner?.hostId ?? null, copyId: after.owner?.copyId ?? null });
   }
   if (after.runState !== before.runState) {
     say("vm-run-state-changed", { runState: after.runState, because: after.stoppedBecause });
   }
   return events;
+}
+
+function wishEvent(before: VmRecord, after: VmRecord): EventDraft["kind"] {
+  if (after.wantedRunState === "stopped") return "vm-stop-requested";
+  if (after.wantedRunState === "paused") return "vm-pause-requested";
+  return before.wantedRunState === "paused" && isSameCopy(before, after) ? "vm-resume-requested" : "vm-start-requested";
+}
+
+function isSameCopy(before: VmRecord, after: VmRecord): boolean {
+  return before.owner?.copyId === after.owner?.copyId && before.owner?.hostId === after.owner?.hostId;
 }

@@ -204,13 +204,13 @@ export function cancelMigration(ports: Ports, operator: Operator, clusterId: str
   });
 }
 
-function cancelTooLate({ id, stage, verdict }: MigrationState): Problem | null {
-  if (stage === "ended" || verdict.kind === "aborted" || verdict.kind === "returned" || verdict.kind === "forced") {
-    return { code: "migration-over", detail: `Migration ${id} is over (${verdict.kind}); there is nothing to cancel.` };
-  }
+function cancelTooLate({ id, verdict, destination }: MigrationState): Problem | null {
+  if (verdict.kind === "open") return null;
   if (verdict.kind === "committed") {
-    const detail = `The destination owns the guest since it committed migration ${id}; migrate it back instead.`;
-    return { code: "too-late-committed", detail };
+    const seen = verdict.confirmed ? `, and it was seen ${verdict.confirmed.outcome} there` : "";
+    const detail = `Host "${destination.hostId}" owns the guest since it committed migration ${id}${seen}; migrate it back instead.`;
+    return { code: "too-late-committed", detail, holder: id };
   }
-  return null;
+  const detail = `Migration ${id} is over (${verdict.kind}); there is nothing to cancel.`;
+  return { code: "migration-over", detail, holder: id };
 }

@@ -109,8 +109,10 @@ function eventOf(report: VerdictReport, by: string, { takeBack }: MigrationState
       return { kind: report.kind, by, fencingToken, asked: takeBack && !takeBack.refused ? takeBack : null };
     case "destination-commits":
       return { kind: report.kind, by, fencingToken };
-    case "guest-confirmed":
-      return { kind: report.kind, by, fencingToken, outcome: report.outcome, detail: report.detail };
+    case "guest-confirmed": {
+      const { outcome, detail, resetsAtSource } = report;
+      return { kind: report.kind, by, fencingToken, outcome, detail, resetsAtSource };
+    }
     default:
       return { kind: report.kind, by, fencingToken, reason: report.reason, detail: report.detail };
   }

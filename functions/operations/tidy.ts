@@ -1,5 +1,6 @@
 // The last net, for a timer that comes by: what any request would have done in passing.
 import type { VmRecord } from "../domain/records.ts";
+import { mayWish } from "../domain/vms.ts";
 import type { Ports } from "../ports/ports.ts";
 import { admitNext, admitQueued } from "./admit-next.ts";
 import { listClusterIds } from "./clusters.ts";
@@ -10,8 +11,7 @@ import { readCluster, readOne, readQueue } from "./read.ts";
 export async function tidy(ports: Ports, clusterId: string): Promise<void> {
   for (const entry of await readQueue(ports, clusterId)) {
     const vm = await readOne<VmRecord>(ports, keys.vm(clusterId, entry.value.vmId));
-    const isRunning = vm.value?.runState === "running" && vm.value.wantedRunState === "running";
-    if (!isRunning) await admitQueued(ports, clusterId, entry.value.migrationId);
+    if (!vm.value || !mayWish(vm.value)) await admitQueued(ports, clusterId, entry.value.migrationId);
   }
   const { value: cluster } = await readCluster(ports, clusterId);
   await tidyLostHosts(ports, clusterId, cluster?.hosts ?? []);

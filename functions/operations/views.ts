@@ -2,7 +2,7 @@
 import type { Host } from "../../schemas/host.ts";
 import type { Migration } from "../../schemas/migration.ts";
 import type { GuestReport, Vm } from "../../schemas/vm.ts";
-import { isConfirmed, phaseOf, reasonOf } from "../domain/migrations.ts";
+import { cancelOutcomeOf, isConfirmed, phaseOf, reasonOf } from "../domain/migrations.ts";
 import type {
   Gap,
   HostFactsRecord,
@@ -14,6 +14,7 @@ import type {
   VmRecord,
 } from "../domain/records.ts";
 import { isAlive } from "../domain/session.ts";
+import { isResetPending } from "../domain/vms.ts";
 
 export const instantText = (atMs: number): string => new Date(atMs).toISOString();
 
@@ -69,6 +70,7 @@ export function viewVm(
     fencingToken: vm.fencingToken,
     migration: vm.migrationId,
     deleteRequested: vm.deleteRequested,
+    resetPending: isResetPending(vm),
     alarms: [
       ...(beside.alarm ? [{ ...beside.alarm, since: instantText(beside.alarm.since) }] : []),
       ...(motion ? alarmsOf(motion, frozenSince, nowMs) : []),
@@ -137,6 +139,7 @@ export function viewMigration(
     reason: reason?.reason ?? null,
     detail: reason?.detail ?? null,
     cancelRequested: migration.cancelRequested !== null,
+    cancel: cancelOutcomeOf(migration),
     ticket: migration.ticket,
     retryOf: migration.retryOf,
     requestedBy: migration.requestedBy,

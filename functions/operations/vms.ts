@@ -1,12 +1,23 @@
-// VMs as operators define, start, stop and delete them. A stop or a delete with a migration in the way is an intent:
+// VMs as operators define, start, pause, resume, reset, stop and delete them. A stop or a delete with a migration in the way is an intent:
 // it ends the migration where nothing has begun, asks the agents to where it has, and else follows the new owner.
 import type { Problem } from "../../schemas/problems.ts";
 import type { Vm, VmDefinition, VmStart } from "../../schemas/vm.ts";
-import { bumpSlot, decideMotion, type Motion, requestCancel } from "../domain/motion.ts";
+import { bumpSlot, decideMotion, type Motion, requestCancel, settle } from "../domain/motion.ts";
 import { hostObstacles, nameObstacles } from "../domain/obstacles.ts";
 import type { CopyDuty, MigrationState, QueueEntry, Slot, VmRecord } from "../domain/records.ts";
 import { isSame } from "../domain/same.ts";
-import { deleteVm, dutyOf, hasEnded, newVm, startVm, stopVm, vmEvents } from "../domain/vms.ts";
+import {
+  deleteVm,
+  dutyOf,
+  hasEnded,
+  mayWish,
+  newVm,
+  type RunWish,
+  startVm,
+  stopVm,
+  vmEvents,
+  wishFor,
+} from "../domain/vms.ts";
 import type { HostAddress } from "../ports/doorbell.ts";
 import type { Ports } from "../ports/ports.ts";
 import { admitNext } from "./admit-next.ts";
@@ -130,6 +141,47 @@ export function deleteVmWhereItIs(ports: Ports, operator: Operator, clusterId: s
   return endVm(ports, operator, clusterId, vmId, (vm) => deleteVm(vm, ports.settings.restoreEpoch));
 }
 
+/** Pause, resume and reset are told to whoever owns the guest. Its host carries them out at once where it may; from the
+ *  gate on they wait until the migration is confirmed or over. */
+export function wishVmWhereItIs(
+  ports: Ports,
+  operator: Operator,
+  clusterId: string,
+  vmId: string,
+  wish: RunWish,
+): Promise<Outcome> {
+  return operate(ports, operator, clusterId, async (batch, at): Promise<OperatorDecision> => {
+    const place = await findVm(ports, clusterId, vmId);
+    if ("code" in place) return refuse(place);
+    if (!mayWish(place.value)) return refuse(notThere(place.value, wish));
+    const vm = wishFor(place.value, wish);
+    const places = await readMotionOf(ports, clusterId, place.value);
+    const revision = place.revision + (isSame(vm, place.value) ? 0 : 1);
+    if (!places) {
+      batch.put(place, vm);
+      batch.events(vmEvents(place.value, vm), { vm: place });
+      const rings = await putDuty(batch, ports, clusterId, vm, null);
+      return { kind: "accept", batch, rings, answer: await shownAs(ports, clusterId, vm, revision) };
+    }
+    const context = { clusterId, at, restoreEpoch: ports.settings.restoreEpoch, actor: null };
+    const after = settle({ ...motionOf(places), vm }, context);
+    const rings = await putDuty(batch, ports, clusterId, after.vm, { places, after });
+    putMotion(batch, places, after);
+    return { kind: "accept", batch, rings, answer: await shownAs(ports, clusterId, after.vm, revision) };
+  });
+}
+
+function notThere(vm: VmRecord, wish: RunWish): Problem {
+  const state = hasEnded(vm) ? vm.runState : "to be stopped";
+  const detail = `VM "${vm.vmId}" is ${state}; only a guest that is there can be made to ${wish}. Start it first.`;
+  return { code: "vm-not-running", detail, errors: [{ pointer: "/vm", detail: "must be running or paused" }] };
+}
+
+async function readMotionOf(ports: Ports, clusterId: string, vm: VmRecord): Promise<MotionPlaces | null> {
+  if (!vm.migrationId) return null;
+  return readMotion(ports, clusterId, await readOne<MigrationState>(ports, keys.migration(clusterId, vm.migrationId)));
+}
+
 function endVm(
   ports: Ports,
   operator: Operator,
@@ -140,15 +192,12 @@ function endVm(
   return operate(ports, operator, clusterId, async (batch, at): Promise<OperatorDecision> => {
     const place = await findVm(ports, clusterId, vmId);
     if ("code" in place) return refuse(place);
-    const migration = place.value.migrationId
-      ? await readOne<MigrationState>(ports, keys.migration(clusterId, place.value.migrationId))
-      : null;
-    const places = migration && (await readMotion(ports, clusterId, migration));
+    const places = await readMotionOf(ports, clusterId, place.value);
     if (!places) {
       const vm = change(place.value);
       const revision = batch.put(place, vm);
       batch.events(vmEvents(place.value, vm), { vm: place });
-      const rings = await putStopDuty(batch, ports, clusterId, vm, null);
+      const rings = await putDuty(batch, ports, clusterId, vm, null);
       return { kind: "accept", batch, rings, answer: await shownAs(ports, clusterId, vm, revision) };
     }
     const context = { clusterId, at, restoreEpoch: ports.settings.restoreEpoch, actor: null };
@@ -157,7 +206,7 @@ function endVm(
       batch.remove(await readOne<QueueEntry>(ports, keys.queued(clusterId, after.migration.id)));
     }
     const isFreed = hasFreedSlot(places.migration.value, after.migration);
-    const rings = await putStopDuty(batch, ports, clusterId, after.vm, { places, after });
+    const rings = await putDuty(batch, ports, clusterId, after.vm, { places, after });
     putMotion(batch, places, after);
     const revision = place.revision + (isSame(after.vm, place.value) ? 0 : 1);
     return {
@@ -193,8 +242,8 @@ function withdraw(
   return { ...cancelled, vm: change(cancelled.vm) };
 }
 
-/** The owner's host is told to stop its copy; a copy that is not its owner's yet gets its duty when it is. */
-async function putStopDuty(
+/** The owner's host is told what is wanted of its copy; a copy that is not its owner's yet gets its duty when it is. */
+async function putDuty(
   batch: Batch,
   ports: Ports,
   clusterId: string,

@@ -23,7 +23,10 @@ import { listHostsRoute } from "./list-hosts.ts";
 import { listKeysRoute } from "./list-keys.ts";
 import { listMigrationsRoute } from "./list-migrations.ts";
 import { listVmsRoute } from "./list-vms.ts";
+import { pauseVmRoute } from "./pause-vm.ts";
 import { requestMigrationRoute } from "./request-migration.ts";
+import { resetVmRoute } from "./reset-vm.ts";
+import { resumeVmRoute } from "./resume-vm.ts";
 import { revokeKeyRoute } from "./revoke-key.ts";
 import { startVmRoute } from "./start-vm.ts";
 import { stopVmRoute } from "./stop-vm.ts";
@@ -53,7 +56,10 @@ export const routes: Route[] = [
   listKeysRoute,
   listMigrationsRoute,
   listVmsRoute,
+  pauseVmRoute,
   requestMigrationRoute,
+  resetVmRoute,
+  resumeVmRoute,
   revokeKeyRoute,
   startVmRoute,
   stopVmRoute,

@@ -32,6 +32,13 @@ const destinationCopy = ulid("copy", 2);
 const token = 5;
 const patienceMs = 60_000;
 
+/** What most tests compare of a copy. */
+export async function look(copy: Copy | null | undefined) {
+  return copy ? outline(await copy.status()) : null;
+}
+
+const outline = ({ machine, lock, ended, gate }: CopyStatus) => ({ machine, lock, ended, gate });
+
 export function copiesContract(name: string, makeBench: () => Promise<CopiesBench>): void {
   describe(`copies contract: ${name}`, () => {
     let bench: CopiesBench;
@@ -96,7 +103,7 @@ export function copiesContract(name: string, makeBench: () => Promise<CopiesBenc
 
     test("a launched copy executes nothing and holds no lock file; launching it again is the same copy", async () => {
       const copy = await here.launch(request(sourceCopy));
-      assert.deepEqual(await copy.status(), { machine: "held", lock: "free", ended: null, gate: null });
+      assert.deepEqual(await look(copy), { machine: "held", lock: "free", ended: null, gate: null });
       const again = await here.launch(request(sourceCopy));
       assert.equal(again.copyId, copy.copyId);
       assert.equal((await here.list()).length, 1);
@@ -107,7 +114,7 @@ export function copiesContract(name: string, makeBench: () => Promise<CopiesBenc
     test("a guest runs under its lock file; asking twice changes nothing", async () => {
       const copy = await running();
       assert.deepEqual(await copy.run(token), { kind: "granted" });
-      assert.deepEqual(await copy.status(), { machine: "running", lock: "held", ended: null, gate: null });
+      assert.deepEqual(await look(copy), { machine: "running", lock: "held", ended: null, gate: null });
     });
 
     test("past the gate a source takes the lock file back only where it still names its own copy, and bars the other", async () => {
@@ -162,7 +169,7 @@ export function copiesContract(name: string, makeBench: () => Promise<CopiesBenc
       const outcome = await other.run(token + 1);
       assert.equal(outcome.kind, "refused");
       assert.equal(outcome.kind === "refused" && outcome.by, "lock-held");
-      assert.deepEqual(await other.status(), { machine: "held", lock: "free", ended: null, gate: null });
+      assert.deepEqual(await look(other), { machine: "held", lock: "free", ended: null, gate: null });
     });
 
     test("a copy that the lock file does not name is refused as superseded, and its copy stays whole", async () => {
@@ -178,15 +185,79 @@ export function copiesContract(name: string, makeBench: () => Promise<CopiesBenc
       const copy = await here.launch(request(destinationCopy, { arriving: true, migrationId }));
       const outcome = await copy.run(token);
       assert.equal(outcome.kind === "refused" && outcome.by, "hypervisor");
-      assert.deepEqual(await copy.status(), { machine: "incoming", lock: "free", ended: null, gate: null });
+      assert.deepEqual(await look(copy), { machine: "incoming", lock: "free", ended: null, gate: null });
     });
 
     test("a paused guest keeps its lock file and runs on", async () => {
       const copy = await running();
       await copy.pause();
-      assert.deepEqual(await copy.status(), { machine: "stopped", lock: "held", ended: null, gate: null });
-      assert.deepEqual(await copy.run(token), { kind: "granted" });
+      assert.deepEqual(await look(copy), { machine: "stopped", lock: "held", ended: null, gate: null });
+      assert.deepEqual(await copy.resume(token), { kind: "granted" });
+      assert.deepEqual(await copy.resume(token), { kind: "granted" }, "asking again changes nothing");
       assert.equal((await copy.status()).machine, "running");
+    });
+
+    test("a reset is made once, however often it is asked for, and counted before it is made", async () => {
+      const copy = await running();
+      const first = await bootId(copy);
+      for (let again = 0; again < 3; again += 1) await copy.reset(1);
+      assert.equal((await copy.status()).resets, 1);
+      const second = await bootId(copy, first);
+      await bench.hosts[0].killSupervisor(sourceCopy);
+      await until(copy, ({ machine, lock }) => machine === "running" && lock === "held");
+      await copy.reset(1);
+      assert.equal((await copy.status()).resets, 1, "the next supervisor knows of it");
+      assert.equal(await bootId(copy), second, "it was not reset again");
+      await copy.pause();
+      await copy.reset(2);
+      assert.equal((await copy.status()).machine, "stopped", "a paused guest stays paused");
+      assert.deepEqual(await copy.resume(token), { kind: "granted" });
+      await bootId(copy, second);
+    });
+
+    test("pause, resume and reset go through while memory is sent, and wait from the gate on", async () => {
+      const source = await running();
+      await sending(source);
+      await source.reset(1);
+      await source.pause();
+      assert.deepEqual(await source.resume(token), { kind: "granted" });
+      assert.equal((await source.holdAtGate(patienceMs)).resets, 1);
+      for (const wish of [() => source.pause(), () => source.resume(token), () => source.reset(2)]) {
+        await assert.rejects(wish(), /gate/);
+      }
+      assert.equal(await source.passGate(), "past");
+      for (const wish of [() => source.pause(), () => source.resume(token), () => source.reset(2)]) {
+        await assert.rejects(wish(), /gate/);
+      }
+      assert.deepEqual((await source.status()).atGate, { migrationId, isOver: false });
+      assert.equal((await source.status()).resets, 1);
+    });
+
+    test("a paused guest that is given back past the gate comes back paused, under its lock file", async () => {
+      const source = await running();
+      await source.pause();
+      const destination = await sending(source);
+      await source.holdAtGate(patienceMs);
+      assert.equal(await source.passGate(), "past");
+      await destination.destroy();
+      for (let again = 0; again < 2; again += 1) {
+        assert.deepEqual(await source.run(token + 2), { kind: "granted" });
+        assert.deepEqual(await look(source), { machine: "stopped", lock: "held", ended: null, gate: "past" });
+      }
+      assert.deepEqual((await source.status()).atGate, { migrationId, isOver: true });
+      assert.deepEqual(await source.resume(token + 2), { kind: "granted" });
+      assert.equal((await source.status()).machine, "running");
+    });
+
+    test("what its user wished after the gate is not undone by whoever gives the guest back once more", async () => {
+      const source = await running();
+      await sending(source);
+      await source.holdAtGate(patienceMs);
+      assert.equal(await source.cancelAtGate(), "cancelled");
+      await source.pause();
+      assert.deepEqual(await source.run(token), { kind: "granted" });
+      assert.equal(await source.cancelAtGate(), "cancelled");
+      assert.equal((await source.status()).machine, "stopped");
     });
 
     test("a guest moves: stopped at the gate, the lock file given up past it and taken at the destination", async () => {
@@ -194,7 +265,7 @@ export function copiesContract(name: string, makeBench: () => Promise<CopiesBenc
       const destination = await sending(source);
       assert.equal(source.migrationId, migrationId);
       await source.holdAtGate(patienceMs);
-      assert.deepEqual(await source.status(), { machine: "stopped", lock: "held", ended: null, gate: null });
+      assert.deepEqual(await look(source), { machine: "stopped", lock: "held", ended: null, gate: null });
       await assert.rejects(source.pause(), /gate/);
 
       const loaded = eventOf(destination, (event) => event.kind === "loaded");
@@ -202,11 +273,11 @@ export function copiesContract(name: string, makeBench: () => Promise<CopiesBenc
       assert.equal(await source.passGate(), "past");
       await Promise.all([loaded, sent]);
       assert.equal(await source.passGate(), "past", "asking again after a lost answer");
-      assert.deepEqual(await source.status(), { machine: "stopped", lock: "free", ended: null, gate: "past" });
+      assert.deepEqual(await look(source), { machine: "stopped", lock: "free", ended: null, gate: "past" });
       assert.equal(await source.cancelAtGate(), "past");
 
       assert.deepEqual(await destination.run(token + 1), { kind: "granted" });
-      assert.deepEqual(await destination.status(), { machine: "running", lock: "held", ended: null, gate: null });
+      assert.deepEqual(await look(destination), { machine: "running", lock: "held", ended: null, gate: null });
       const outcome = await source.run(token + 2);
       assert.equal(outcome.kind === "refused" && outcome.by, "lock-held");
       assert.equal((await source.status()).machine, "stopped");
@@ -224,7 +295,7 @@ export function copiesContract(name: string, makeBench: () => Promise<CopiesBenc
       await destination.destroy();
       assert.deepEqual(await source.run(token + 2), { kind: "granted" });
       assert.equal(await source.passGate(), "past");
-      assert.deepEqual(await source.status(), { machine: "running", lock: "held", ended: null, gate: "past" });
+      assert.deepEqual(await look(source), { machine: "running", lock: "held", ended: null, gate: "past" });
       await source.pause();
     });
 
@@ -236,7 +307,7 @@ export function copiesContract(name: string, makeBench: () => Promise<CopiesBenc
       await source.passGate();
       await loaded;
       assert.deepEqual(await destination.arrivePaused(token + 1), { kind: "granted" });
-      assert.deepEqual(await destination.status(), { machine: "loaded", lock: "held", ended: null, gate: null });
+      assert.deepEqual(await look(destination), { machine: "loaded", lock: "held", ended: null, gate: null });
       assert.deepEqual(await destination.run(token + 1), { kind: "granted" });
     });
 
@@ -245,7 +316,7 @@ export function copiesContract(name: string, makeBench: () => Promise<CopiesBenc
       const destination = await sending(source);
       await source.holdAtGate(patienceMs);
       assert.equal(await source.cancelAtGate(), "cancelled");
-      assert.deepEqual(await source.status(), { machine: "running", lock: "held", ended: null, gate: "cancelled" });
+      assert.deepEqual(await look(source), { machine: "running", lock: "held", ended: null, gate: "cancelled" });
       assert.equal(await source.passGate(), "cancelled");
       await source.holdAtGate(patienceMs);
       assert.equal((await source.status()).machine, "running", "holding at a gate that is over stops nobody");
@@ -258,7 +329,7 @@ export function copiesContract(name: string, makeBench: () => Promise<CopiesBenc
       await sending(source);
       assert.equal(await source.cancelAtGate(), "cancelled");
       await source.holdAtGate(patienceMs);
-      assert.deepEqual(await source.status(), { machine: "running", lock: "held", ended: null, gate: "cancelled" });
+      assert.deepEqual(await look(source), { machine: "running", lock: "held", ended: null, gate: "cancelled" });
     });
 
     test("a guest paused by its user stays paused when its migration is cancelled at the gate", async () => {
@@ -267,8 +338,9 @@ export function copiesContract(name: string, makeBench: () => Promise<CopiesBenc
       await sending(source);
       await source.holdAtGate(patienceMs);
       assert.equal(await source.cancelAtGate(), "cancelled");
-      assert.deepEqual(await source.status(), { machine: "stopped", lock: "held", ended: null, gate: "cancelled" });
-      assert.deepEqual(await source.run(token), { kind: "granted" });
+      assert.deepEqual(await look(source), { machine: "stopped", lock: "held", ended: null, gate: "cancelled" });
+      assert.deepEqual(await source.resume(token), { kind: "granted" });
+      assert.equal((await source.status()).machine, "running");
     });
 
     test("an agent that dies at the gate: its supervisor takes the guest back, and the next agent reads cancelled", async () => {
@@ -279,7 +351,7 @@ export function copiesContract(name: string, makeBench: () => Promise<CopiesBenc
       await bench.sleep(1500);
       const again = await only(await bench.hosts[0].openAgent());
       const status = await until(again, ({ machine }) => machine === "running");
-      assert.deepEqual(status, { machine: "running", lock: "held", ended: null, gate: "cancelled" });
+      assert.deepEqual(outline(status), { machine: "running", lock: "held", ended: null, gate: "cancelled" });
       assert.equal(again.migrationId, migrationId);
       assert.equal(await again.passGate(), "cancelled");
     });
@@ -289,7 +361,7 @@ export function copiesContract(name: string, makeBench: () => Promise<CopiesBenc
       await sending(source);
       await source.holdAtGate(700);
       await bench.sleep(2000);
-      assert.deepEqual(await source.status(), { machine: "stopped", lock: "held", ended: null, gate: null });
+      assert.deepEqual(await look(source), { machine: "stopped", lock: "held", ended: null, gate: null });
       assert.equal(await source.cancelAtGate(), "cancelled");
     });
 
@@ -303,7 +375,7 @@ export function copiesContract(name: string, makeBench: () => Promise<CopiesBenc
       await bench.hosts[0].killAgent();
       await bench.sleep(1500);
       const again = await only(await bench.hosts[0].openAgent());
-      assert.deepEqual(await again.status(), { machine: "stopped", lock: "free", ended: null, gate: "past" });
+      assert.deepEqual(await look(again), { machine: "stopped", lock: "free", ended: null, gate: "past" });
     });
 
     test("a guest outlives its agent and is found again by the next one", async () => {
@@ -312,7 +384,7 @@ export function copiesContract(name: string, makeBench: () => Promise<CopiesBenc
       const again = await only(await bench.hosts[0].openAgent());
       assert.equal(again.copyId, sourceCopy);
       assert.deepEqual(again.spec, bench.spec);
-      assert.deepEqual(await again.status(), { machine: "running", lock: "held", ended: null, gate: null });
+      assert.deepEqual(await look(again), { machine: "running", lock: "held", ended: null, gate: null });
       await again.pause();
       assert.deepEqual(await again.run(token), { kind: "granted" });
     });
@@ -338,7 +410,7 @@ export function copiesContract(name: string, makeBench: () => Promise<CopiesBenc
       await bench.hosts[0].killSupervisor(sourceCopy);
       await lost;
       const status = await until(source, () => true);
-      assert.deepEqual(status, { machine: "stopped", lock: "free", ended: null, gate: "past" });
+      assert.deepEqual(outline(status), { machine: "stopped", lock: "free", ended: null, gate: "past" });
       assert.deepEqual(await destination.run(token + 1), { kind: "granted" });
     });
 
@@ -350,7 +422,7 @@ export function copiesContract(name: string, makeBench: () => Promise<CopiesBenc
       await bench.hosts[0].killSupervisor(sourceCopy);
       await lost;
       const status = await until(source, ({ lock }) => lock === "held");
-      assert.deepEqual(status, { machine: "stopped", lock: "held", ended: null, gate: null });
+      assert.deepEqual(outline(status), { machine: "stopped", lock: "held", ended: null, gate: null });
       assert.equal(await source.cancelAtGate(), "cancelled");
       assert.equal((await source.status()).machine, "running");
     });
@@ -363,7 +435,7 @@ export function copiesContract(name: string, makeBench: () => Promise<CopiesBenc
       await bench.hosts[0].killSupervisor(sourceCopy);
       const again = await only(await bench.hosts[0].openAgent());
       const status = await until(again, ({ lock }) => lock === "held");
-      assert.deepEqual(status, { machine: "stopped", lock: "held", ended: null, gate: null });
+      assert.deepEqual(outline(status), { machine: "stopped", lock: "held", ended: null, gate: null });
       assert.equal(await again.cancelAtGate(), "cancelled");
       assert.equal((await again.status()).machine, "running");
     });
@@ -411,6 +483,12 @@ export function copiesContract(name: string, makeBench: () => Promise<CopiesBenc
       await assert.rejects(copy.passGate(), /not being sent/);
     });
   });
+}
+
+/** As the guest says it next. @param not the boot that is to be over */
+async function bootId(copy: Copy, not = ""): Promise<string> {
+  const said = await eventOf(copy, (event) => event.kind === "guest-reported" && event.report.bootId !== not);
+  return said.kind === "guest-reported" ? said.report.bootId : "";
 }
 
 /** The next event that fits. */

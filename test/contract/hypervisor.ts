@@ -404,6 +404,30 @@ export function hypervisorContract(name: string, makeBench: () => Promise<Hyperv
         assert.deepEqual({ bootId: after.bootId, errors: after.memoryErrors }, { bootId: before.bootId, errors: 0 });
       });
 
+      test("a guest that stands still leaves nothing behind after a round, and rounds go on all the same", async () => {
+        const source = await running(0);
+        await source.machine.stop();
+        await connect(source);
+        await doneRounds(source, 4);
+        const last = samplesOf(source)
+          .filter(({ roundDone }) => roundDone)
+          .at(-1);
+        assert.equal(last?.remainingBytes, 0);
+        assert.equal(await source.machine.state(), "stopped");
+      });
+
+      test("a guest that arrived and never executed there moves a second time", async () => {
+        const source = await running(0);
+        const before = await nextReport(source);
+        await source.machine.stop();
+        const between = await move(source);
+        const destination = await move(between, 0);
+        assert.equal(await between.machine.state(), "loaded");
+        assert.deepEqual(await destination.machine.run(), { kind: "running" });
+        const after = await nextReport(destination);
+        assert.deepEqual({ bootId: after.bootId, errors: after.memoryErrors }, { bootId: before.bootId, errors: 0 });
+      });
+
       test("a guest that still executes is not finished: it runs on at the source", async () => {
         const source = await running(0);
         const destination = await connect(source);

@@ -23,6 +23,7 @@ test("a start makes a new copy under a higher token and tells its host", async (
       spec: { ...spec, image: "selftest" },
       wantedRunState: "running",
       hasRun: false,
+      resets: 0,
     },
   ]);
   assert.equal((await world.request("POST", "/vms/vm-1/start", { host: "host-b" })).body.code, "vm-not-stopped");

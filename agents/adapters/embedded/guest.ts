@@ -151,7 +151,8 @@ export class Guest {
   }
 
   async send(stream: OutgoingStream): Promise<void> {
-    if (!["held", "running", "stopped"].includes(this.#state))
+    // One that arrived paused is loaded, and may leave again without having executed here.
+    if (!["held", "loaded", "running", "stopped"].includes(this.#state))
       throw new Error(`a guest that is ${this.#state} is not sent`);
     if (this.#connecting || this.#outgoing?.isOver === false) throw new Error("a stream is under way");
     this.#connecting = true;

@@ -182,8 +182,9 @@ export async function startOutgoing(
     let round = 0;
     while (over === null && !finishing) {
       const dirty = dirtyPages();
+      // An empty round is told as well: whoever waits for something else waits for the next one.
       if (dirty.length === 0) await pause(idleRoundMs);
-      else await pass(round++, dirty, false);
+      if (over === null && !finishing) await pass(round++, dirty, false);
     }
     if (over !== null) return;
     await pass(round, dirtyPages(), true);

@@ -8,7 +8,7 @@ import { createExecutionLog } from "../../../agents/adapters/simulated/execution
 import { SimulatedHost } from "../../../agents/adapters/simulated/host.ts";
 import { createSimulatedHypervisor } from "../../../agents/adapters/simulated/hypervisor.ts";
 import { createSimulatedNetwork } from "../../../agents/adapters/simulated/network.ts";
-import { type CopiesHost, copiesContract, eventOf } from "../../contract/copies.ts";
+import { type CopiesHost, copiesContract, eventOf, look } from "../../contract/copies.ts";
 import { spec, ulid } from "../../support/assignments.ts";
 import { seededRandom } from "../../support/seeded-random.ts";
 
@@ -106,7 +106,7 @@ test("a hypervisor that refuses a resumed guest at the gate is asked again until
     a.simulated.expectFault({ kind: "run-refused", detail: "busy" });
     await assert.rejects(copy.cancelAtGate(), /busy/);
     await clock.sleep(3000);
-    assert.deepEqual(await copy.status(), { machine: "running", lock: "held", ended: null, gate: "cancelled" });
+    assert.deepEqual(await look(copy), { machine: "running", lock: "held", ended: null, gate: "cancelled" });
   } finally {
     stop();
   }
@@ -133,7 +133,7 @@ test("a gate that cannot be written decides nothing: the guest stands at it unti
     a.gate.failing = false;
     await clock.sleep(5000);
     const [again] = await a.host.openAgent().list();
-    assert.deepEqual(await again?.status(), { machine: "running", lock: "held", ended: null, gate: "cancelled" });
+    assert.deepEqual(await look(again), { machine: "running", lock: "held", ended: null, gate: "cancelled" });
   } finally {
     stop();
   }

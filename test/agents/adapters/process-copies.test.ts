@@ -14,7 +14,7 @@ import { SupervisorProcesses } from "../../../agents/adapters/supervisor-process
 import type { Copies } from "../../../agents/ports/copies.ts";
 import { CopyMemo } from "../../../agents/supervisor/memo.ts";
 import { toBase64Url } from "../../../schemas/signing.ts";
-import { type CopiesHost, copiesContract, eventOf } from "../../contract/copies.ts";
+import { type CopiesHost, copiesContract, eventOf, look } from "../../contract/copies.ts";
 import { spec as simulatedSpec, ulid } from "../../support/assignments.ts";
 import { temporaryFolder } from "../../support/temporary-folder.ts";
 
@@ -230,7 +230,7 @@ test("kill -9 of an agent: its guest runs on under its lock file, its spare ends
     await exited;
     while (isAlive(spare)) await delay(5);
     const [copy] = await (await host.openAgent()).list();
-    assert.deepEqual(await copy?.status(), { machine: "running", lock: "held", ended: null, gate: null });
+    assert.deepEqual(await look(copy), { machine: "running", lock: "held", ended: null, gate: null });
   } finally {
     agent.kill("SIGKILL");
     await bench.close();

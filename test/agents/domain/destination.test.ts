@@ -99,12 +99,39 @@ test("D1: a dead source does not stop a loaded destination", () => {
 });
 
 test("D2: it runs the guest only under committed, after its intent is journalled", () => {
-  assert.deepEqual(run(begun, ...toStarting).commands, [{ kind: "run-copy", fencingToken: 8 }]);
+  assert.deepEqual(run(begun, ...toStarting).commands, [{ kind: "run-copy", fencingToken: 8, paused: false }]);
   for (const verdict of ["open", "aborted", "returned"] as const) {
     const step = run(begun, ...toCommitting, { kind: "record-known", record: recordWith(verdict) });
     assert.ok(!kinds(step.commands).includes("run-copy"), verdict);
     assert.ok(!kinds(step.commands).includes("journal run-intent"), verdict);
   }
+});
+
+test("D2: a guest that is wanted paused arrives paused, and is reported so, with its source's count of resets", () => {
+  const committed = { ...recordWith("committed"), arrivesPaused: true };
+  const starting = run(
+    begun,
+    ...toLoading,
+    { kind: "peer-said", message: { kind: "guest-stands", resets: 2 } },
+    { kind: "loaded" },
+    { kind: "journalled", what: "commit-sent" },
+    { kind: "record-known", record: committed },
+    { kind: "journalled", what: "run-intent" },
+  );
+  assert.deepEqual(starting.commands, [{ kind: "run-copy", fencingToken: 8, paused: true }]);
+  const arrived = run(starting.state, { kind: "run-answered", answer: "granted", detail: "" });
+  const said = arrived.commands.find((command) => command.kind === "report");
+  assert.ok(said?.kind === "report" && said.report.kind === "guest-confirmed");
+  assert.deepEqual([said.report.outcome, said.report.resetsAtSource], ["paused", 2]);
+  const over = run(arrived.state, {
+    kind: "report-answered",
+    report: "guest-confirmed",
+    outcome: "applied",
+    record: committed,
+  });
+  const last = over.commands.find((command) => command.kind === "report");
+  assert.ok(last?.kind === "report" && last.report.kind === "copy-seen");
+  assert.equal(last.report.state, "paused");
 });
 
 test("D2: a relayed record serves as well as one read by itself", () => {

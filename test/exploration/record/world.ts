@@ -73,6 +73,8 @@ const queued: MigrationState = {
   openedUnderToken: openToken,
   verdict: { kind: "open", token: openToken },
   cancelRequested: null,
+  arrivesPaused: false,
+  resetsBefore: 0,
   seen: { source: null, destination: null },
   holds: { source: false, destination: false },
 };

@@ -34,10 +34,11 @@ export async function act(host: FakeHost, stage: Stage): Promise<boolean> {
   let acted = false;
   for (const duty of copies) {
     if (assignment?.assignment[assignment.role].copyId === duty.copyId) continue;
-    const word = `${duty.wantedRunState} ${duty.fencingToken}`;
+    const { resets = 0 } = duty;
+    const word = `${duty.wantedRunState} ${duty.fencingToken} ${resets}`;
     if (stage.told.get(duty.copyId) === word) continue;
-    const state = duty.wantedRunState === "stopped" ? "gone" : "running";
-    ok(await host.seen({ vmId: duty.vmId, copyId: duty.copyId, fencingToken: duty.fencingToken, state }));
+    const state = duty.wantedRunState === "stopped" ? "gone" : duty.wantedRunState;
+    ok(await host.seen({ vmId: duty.vmId, copyId: duty.copyId, fencingToken: duty.fencingToken, state, resets }));
     stage.told.set(duty.copyId, word);
     acted = true;
   }
@@ -105,7 +106,8 @@ async function actAsDestination(host: FakeHost, claimed: Claimed, stage: Stage):
       return true;
     case "committed":
       if (!record.confirmed) {
-        ok(await host.report({ ...about(claimed), kind: "guest-confirmed", outcome: "running" }));
+        const outcome = record.arrivesPaused ? "paused" : "running";
+        ok(await host.report({ ...about(claimed), kind: "guest-confirmed", outcome }));
         ok(await host.report({ kind: "gap-measured", migrationId, guestGapMs: 12 }));
       }
       ok(await host.seen({ ...last, state: "running" }));
