@@ -88,6 +88,7 @@ export const EndReason = z.enum([
   "agent-restarted",
   "guest-lost",
   "host-declared-lost", // an operator decided it
+  "table-restored", // the table went back; what stands now is what the hosts told
 ]);
 export type EndReason = z.infer<typeof EndReason>;
 

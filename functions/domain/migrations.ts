@@ -117,7 +117,7 @@ export function reasonOf({ verdict }: MigrationState): { reason: EndReason; deta
         ? { reason: "guest-lost", detail: verdict.confirmed.detail }
         : null;
     case "forced":
-      return { reason: "host-declared-lost", detail: verdict.statement };
+      return { reason: verdict.reason ?? "host-declared-lost", detail: verdict.statement };
     default:
       return null;
   }

@@ -19,7 +19,7 @@ export type Verdict = { token: number } & (
   | { kind: "committed"; confirmed: Confirmation | null }
   | { kind: "aborted"; by: Aborter; reason: EndReason; detail: string }
   | { kind: "returned"; reason: EndReason; detail: string }
-  | { kind: "forced"; owner: CopyRef; statement: string }
+  | { kind: "forced"; owner: CopyRef; statement: string; reason?: EndReason }
 );
 export type Aborter = "source" | "destination" | "control-plane";
 export type Confirmation = {

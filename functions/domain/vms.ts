@@ -81,7 +81,7 @@ function buryVm(vm: VmRecord, restoreEpoch: number): VmRecord {
   return { ...vm, deleted: true, owner: null, fencingToken: nextToken(vm.fencingToken, restoreEpoch) };
 }
 
-export type GuestEnd = CopyEnd | "ended" | "guest-lost";
+export type GuestEnd = CopyEnd | "ended" | "guest-lost" | "table-restored";
 const lostEnds: ReadonlySet<GuestEnd> = new Set(["killed", "host-rebooted", "host-declared-lost", "guest-lost"]);
 /** Why a guest counts as lost whose host an operator declared lost. */
 export const hostLost = "host-declared-lost";

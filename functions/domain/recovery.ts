@@ -1,0 +1,268 @@
+// The table went back, and every host has told what it has: the records are drawn from that. Pure, and doing it twice
+// changes nothing but tokens, so that a crash on the way is answered by doing it again.
+//   R1  The copy that ran last owns the guest (domain/last-run.ts), under a token above all that was ever seen.
+//   R2  A migration that a host is not done with gets the verdict that fits that owner, and its agents act upon it by the
+//       usual rules. What the table did not know of it is in the assignment that it signed.
+//   R3  Nothing is destroyed here. A copy that others have left behind is told to go, under a higher token that names
+//       another copy (rule 8).
+//   R4  A deleted VM stays deleted; a guest that no host has is stopped, and never started unasked.
+//   R5  What an operator wished of a copy that is still the owner stands; other wishes are as the guest is.
+import type { Assignment } from "../../schemas/agent.ts";
+import type { CopyRef } from "../../schemas/ids.ts";
+import type { VmSpec } from "../../schemas/vm.ts";
+import { findLastRun, type LastRun, type Part, type VmInventory } from "./last-run.ts";
+import { recordOf } from "./migrations.ts";
+import { settle } from "./motion.ts";
+import type { CopyDuty, MigrationState, Role, Seen, Slot, VmRecord } from "./records.ts";
+import { nextToken } from "./tokens.ts";
+import type { Verdict } from "./verdict.ts";
+import { dutyOf, endGuest, type GuestEnd, hasEnded, hostLost, newVm } from "./vms.ts";
+
+export type VmStanding = {
+  vmId: string;
+  /** As the restored table has it. */
+  vm: VmRecord | null;
+  /** Those of this VM that the restored table shows as not over. */
+  migrations: MigrationState[];
+  inventory: VmInventory;
+  /** The highest that any host has seen of this VM. */
+  highestToken: number;
+};
+export type RecoveryContext = { clusterId: string; restoreEpoch: number; at: number };
+export type VmRecovery = {
+  vm: VmRecord;
+  migrations: MigrationState[];
+  /** All that are to stand for this VM on the hosts that reported. */
+  duties: { hostId: string; duty: CopyDuty }[];
+};
+
+const restored = "the table was restored from a backup; this is what the hosts told";
+
+/** @returns null where nothing but the VM's name is known any more */
+export function recoverVm(standing: VmStanding, context: RecoveryContext): VmRecovery | null {
+  const spec = standing.vm?.spec ?? specOf(standing.inventory);
+  if (!spec) return null;
+  const known = standing.vm ?? newVm({ vm: standing.vmId, spec }, "restore", context.at, context.restoreEpoch);
+  const fencingToken = nextToken(Math.max(standing.highestToken, known.fencingToken), context.restoreEpoch);
+  const last: LastRun = known.deleted
+    ? { kind: "gone", of: buried(known), how: "killed" }
+    : findLastRun(standing.inventory);
+  const open = migrationsOf(standing, context.at);
+  const decided = open.map((migration, index) => {
+    const next = open[index + 1];
+    const owner = next ? next.source : last.kind === "copy" ? last.copy : last.of;
+    return decide(migration, owner, { standing, last: next ? null : last, fencingToken });
+  });
+  let vm: VmRecord = { ...vmBy(known, last, standing.inventory, context), fencingToken };
+  const latest = decided.at(-1);
+  if (latest && !known.deleted && (latest.holds.source || latest.holds.destination)) {
+    vm = { ...vm, migrationId: latest.id };
+  }
+  const migrations = decided.map((migration) => {
+    const motion = { migration, vm, slots: { source: null, destination: null } };
+    const settled = settle(motion, { ...context, actor: null });
+    vm = settled.vm;
+    return settled.migration;
+  });
+  return { vm, migrations, duties: dutiesOf(vm, migrations, standing.inventory) };
+}
+
+function specOf({ copies, parts }: VmInventory): VmSpec | null {
+  return copies[0]?.spec ?? parts[0]?.assignment.spec ?? null;
+}
+
+/** Stands for the copy that a deleted VM does not have: whoever has one is told that it is another's. */
+const buried = (vm: VmRecord): CopyRef => ({
+  hostId: vm.owner?.hostId ?? "nobody",
+  copyId: `copy_${"0".repeat(26)}`,
+});
+
+/** R2: those that a host is not done with, and those that the table shows as under way; in the order they began. */
+function migrationsOf({ migrations, inventory }: VmStanding, at: number): MigrationState[] {
+  const all = new Map(migrations.map((migration) => [migration.id, migration]));
+  for (const { over, assignment } of inventory.parts) {
+    if (!over && !all.has(assignment.migrationId)) all.set(assignment.migrationId, remade(assignment, at));
+  }
+  return [...all.values()].sort(
+    (one, other) => one.openedUnderToken - other.openedUnderToken || (one.id < other.id ? -1 : 1),
+  );
+}
+
+function remade(assignment: Assignment, at: number): MigrationState {
+  const { migrationId, vmId, mode, limits, fencingToken, issuedAt, source, destination } = assignment;
+  return {
+    id: migrationId,
+    vmId,
+    source: { hostId: source.hostId, copyId: source.copyId },
+    destination: { hostId: destination.hostId, copyId: destination.copyId },
+    mode,
+    limits,
+    ticket: null,
+    retryOf: null,
+    requestedBy: "restore",
+    createdAt: Math.min(issuedAt, at),
+    startedAt: Math.min(issuedAt, at),
+    endedAt: null,
+    stage: "admitted",
+    openedUnderToken: fencingToken,
+    verdict: { kind: "open", token: fencingToken },
+    cancelRequested: null,
+    takeBack: null,
+    seen: { source: null, destination: null },
+    holds: { source: false, destination: false },
+  };
+}
+
+function decide(
+  migration: MigrationState,
+  owner: CopyRef | null,
+  facts: { standing: VmStanding; last: LastRun | null; fencingToken: number },
+): MigrationState {
+  const { inventory } = facts.standing;
+  const isLost = (role: Role) => inventory.lostHosts.has(migration[role].hostId);
+  const isAtWork = (role: Role) =>
+    partOf(inventory, migration, role)?.over === false || hasLostItsJournal(inventory, migration, role);
+  const verdict = verdictFor(migration, owner, facts, isAtWork("destination") || isLost("destination"));
+  const lost: Seen = { state: "gone", because: hostLost, detail: restored, underToken: verdict.token };
+  const seenOf = (role: Role) => (isLost(role) ? lost : null);
+  return {
+    ...migration,
+    stage: "admitted",
+    startedAt: migration.startedAt ?? migration.createdAt,
+    verdict,
+    cancelRequested: null,
+    takeBack: null,
+    seen: { source: seenOf("source"), destination: seenOf("destination") },
+    holds: {
+      source: isLost("source") || isAtWork("source"),
+      destination: isLost("destination") || isAtWork("destination"),
+    },
+  };
+}
+
+function verdictFor(
+  { source, destination }: MigrationState,
+  owner: CopyRef | null,
+  { last, fencingToken: token }: { last: LastRun | null; fencingToken: number },
+  destinationMayConfirm: boolean,
+): Verdict {
+  const reason = "table-restored" as const;
+  if (owner === null || owner.copyId === source.copyId) {
+    return { kind: "aborted", token, by: "control-plane", reason, detail: restored };
+  }
+  if (owner.copyId !== destination.copyId) return { kind: "forced", token, owner, statement: restored, reason };
+  if (last && destinationMayConfirm) return { kind: "committed", token, confirmed: null };
+  return { kind: "committed", token, confirmed: { outcome: outcomeOf(last), detail: restored } };
+}
+
+function outcomeOf(last: LastRun | null): "running" | "paused" | "ended" | "guest-lost" {
+  if (last?.kind !== "gone") return last?.state === "standing" ? "paused" : "running";
+  return last.how === "powered-off" || last.how === "crashed" ? "ended" : "guest-lost";
+}
+
+function partOf({ parts }: VmInventory, migration: MigrationState, role: Role): Part | null {
+  const { hostId } = migration[role];
+  return (
+    parts.find(
+      (part) => part.hostId === hostId && part.role === role && part.assignment.migrationId === migration.id,
+    ) ?? null
+  );
+}
+
+/** Its source is in doubt, which no destination that forgot on purpose leaves behind. */
+function hasLostItsJournal(inventory: VmInventory, migration: MigrationState, role: Role): boolean {
+  if (role !== "destination" || partOf(inventory, migration, role) || inventory.lostHosts.has(migration[role].hostId)) {
+    return false;
+  }
+  const source = inventory.copies.find(({ copyId }) => copyId === migration.source.copyId);
+  return (
+    partOf(inventory, migration, "source")?.over === false &&
+    source?.machine === "stopped" &&
+    source.gate === "past" &&
+    source.isAtGate
+  );
+}
+
+/** R1, R4, R5 */
+function vmBy(known: VmRecord, last: LastRun, inventory: VmInventory, context: RecoveryContext): VmRecord {
+  const atRest: VmRecord = { ...known, migrationId: null };
+  if (known.deleted) return atRest;
+  if (last.kind === "gone") {
+    if (last.of === null && hasEnded(atRest)) return atRest;
+    const owner = last.of ?? atRest.owner;
+    return endGuest({ ...atRest, owner }, endOfGuest(last), context.restoreEpoch);
+  }
+  const isSame = known.owner?.copyId === last.copy.copyId;
+  const isAtGate = inventory.copies.find(({ copyId }) => copyId === last.copy.copyId)?.isAtGate ?? false;
+  const stands = last.state === "standing" && !isAtGate;
+  const wantedRunState =
+    isSame && known.wantedRunState !== "running" ? known.wantedRunState : stands ? "paused" : "running";
+  return {
+    ...atRest,
+    owner: last.copy,
+    wantedRunState,
+    runState: last.state === "held" ? "starting" : wantedRunState === "stopped" ? "stopping" : wantedRunState,
+    stoppedBecause: null,
+    deleteRequested: isSame && known.deleteRequested,
+  };
+}
+
+function endOfGuest({ of, how }: Extract<LastRun, { kind: "gone" }>): GuestEnd {
+  if (how === "host-lost") return hostLost;
+  return of === null || how === "may-have-run" ? "table-restored" : how;
+}
+
+/** R3 */
+function dutiesOf(vm: VmRecord, migrations: MigrationState[], inventory: VmInventory): VmRecovery["duties"] {
+  const duties: VmRecovery["duties"] = [];
+  const latest = migrations.at(-1);
+  // It is given its duty when its host confirms it.
+  const isArriving =
+    latest?.verdict.kind === "committed" &&
+    latest.verdict.confirmed === null &&
+    latest.destination.copyId === vm.owner?.copyId;
+  for (const { hostId, copyId, spec } of inventory.copies) {
+    const isOwner = !vm.deleted && vm.owner?.copyId === copyId && vm.owner.hostId === hostId;
+    if (isOwner && !hasEnded(vm)) {
+      if (!isArriving) duties.push({ hostId, duty: dutyOf(vm, copyId) });
+      continue;
+    }
+    if (isInRole(inventory, hostId, copyId)) continue; // Its migration's record tells it what it is.
+    const { vmId, fencingToken } = vm;
+    duties.push({ hostId, duty: { vmId, copyId, fencingToken, spec, wantedRunState: "stopped", hasRun: true } });
+  }
+  return duties;
+}
+
+function isInRole({ parts }: VmInventory, hostId: string, copyId: string): boolean {
+  return parts.some((part) => !part.over && part.hostId === hostId && part.assignment[part.role].copyId === copyId);
+}
+
+/** A host's one session: the newest of the migrations that it is not done with. */
+export function recoverSlot(
+  clusterId: string,
+  hostId: string,
+  before: Slot,
+  open: readonly { migration: MigrationState; assignment: Assignment }[],
+): Slot {
+  const roleIn = (migration: MigrationState): Role | null =>
+    (["source", "destination"] as const).find((role) => migration[role].hostId === hostId && migration.holds[role]) ??
+    null;
+  const newest = open
+    .filter(({ migration }) => roleIn(migration) !== null)
+    .sort((one, other) => (one.migration.id < other.migration.id ? 1 : -1))[0];
+  const role = newest && roleIn(newest.migration);
+  return {
+    assignmentsRevision: before.assignmentsRevision + 1,
+    migration:
+      newest && role
+        ? {
+            migrationId: newest.migration.id,
+            role,
+            claimed: true,
+            assignment: newest.assignment,
+            record: recordOf(clusterId, newest.migration),
+          }
+        : null,
+  };
+}

@@ -1,0 +1,83 @@
+// The table went back: what is drawn from all that the hosts tell names the copy that ran last, and never one that others
+// have left behind.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { recoverVm, type VmStanding } from "../../../functions/domain/recovery.ts";
+import { firstToken } from "../../../functions/domain/tokens.ts";
+import { ownerBy } from "../../../functions/domain/verdict.ts";
+import { hasEnded } from "../../../functions/domain/vms.ts";
+import { seededRandom } from "../../support/seeded-random.ts";
+import { TrueHistory, vmId } from "../support/true-history.ts";
+
+const context = { clusterId: "test", restoreEpoch: 3, at: 1_000_000 };
+const histories = 20_000;
+
+function standingOf(history: TrueHistory, snapshot: number | null, lostHosts: string[] = []): VmStanding {
+  const held = snapshot === null ? undefined : history.snapshots[snapshot];
+  return {
+    vmId,
+    vm: held?.vm ?? null,
+    migrations: held?.migrations ?? [],
+    inventory: history.inventory(lostHosts),
+    highestToken: history.highestToken,
+  };
+}
+
+type Checked = { history: TrueHistory; standing: VmStanding; why: string };
+
+function check({ history, standing, why }: Checked): void {
+  const recovered = recoverVm(standing, context);
+  if (!recovered) {
+    assert.equal(standing.inventory.copies.length, 0, `${why}: a copy is left without a record`);
+    return;
+  }
+  const { vm, migrations, duties } = recovered;
+  const running = [...history.copies.values()].filter(({ machine }) => machine === "running");
+  const isDeleted = standing.vm?.deleted ?? false;
+  const owner = hasEnded(vm) || vm.deleted ? null : vm.owner;
+  if (running[0] && !isDeleted) assert.equal(owner?.copyId, running[0].copyId, `${why}: the running copy is the owner`);
+  if (owner && history.copyOf(owner.copyId)?.machine !== "held") {
+    assert.ok(history.current.has(owner.copyId), `${why}: ${owner.copyId} was left behind`);
+  }
+  const whole = [...history.current].filter((copyId) => history.copyOf(copyId));
+  if (!owner && whole.length > 0 && !isDeleted) {
+    assert.ok(history.mayHaveRun, `${why}: ${whole.join()} has the guest's memory, and nobody may have run it since`);
+    assert.equal(history.copyOf(history.mayHaveRun)?.machine ?? "ended", "ended", why);
+  }
+  assert.ok(vm.fencingToken > Math.max(firstToken(3), standing.highestToken), `${why}: the token outranks all`);
+  for (const { verdict, openedUnderToken, ...ends } of migrations) {
+    assert.notEqual(verdict.kind, "open", why);
+    assert.ok(verdict.token > openedUnderToken && verdict.token <= vm.fencingToken, why);
+    const named = ownerBy(verdict, { ...ends, openedUnderToken }).copyId;
+    for (const role of ["source", "destination"] as const) {
+      const seen = history.copyOf(ends[role].copyId);
+      if (seen?.machine === "running" && !isDeleted) assert.equal(named, seen.copyId, `${why}: ${role} runs`);
+    }
+  }
+  for (const { duty } of duties) {
+    if (duty.wantedRunState !== "stopped") assert.equal(duty.copyId, vm.owner?.copyId, why);
+    else if (!isDeleted && !hasEnded(vm)) assert.notEqual(duty.copyId, vm.owner?.copyId, why);
+    assert.equal(duty.fencingToken, vm.fencingToken, why);
+  }
+  const again = recoverVm({ ...standing, vm, migrations }, context);
+  assert.deepEqual(again?.vm.owner, vm.owner, `${why}: a second time`);
+  assert.deepEqual(
+    again?.duties.map(({ duty }) => duty.copyId),
+    duties.map(({ duty }) => duty.copyId),
+    why,
+  );
+}
+
+test("R1: whatever truly happened, and however far the table went back, the copy that ran last owns the guest, and never a stale one", () => {
+  const reached = new Set<string>();
+  for (let seed = 1; seed <= histories; seed++) {
+    const random = seededRandom(seed);
+    const history = new TrueHistory(random);
+    reached.add(history.moving?.phase ?? "at rest");
+    const snapshot = random() < 0.1 ? null : Math.floor(random() * history.snapshots.length);
+    const why = `seed ${seed}, snapshot ${snapshot}: ${history.steps.join(", ")}`;
+    check({ history, standing: standingOf(history, snapshot), why });
+  }
+  const phases = ["at rest", "at-gate", "past", "loaded", "commit-sent", "committed", "intended", "ran", "confirmed"];
+  for (const phase of [...phases, "refused", "given-back"]) assert.ok(reached.has(phase), `${phase} was never reached`);
+});
