@@ -129,11 +129,12 @@ function findHeir(vm: VmInventory, last: Candidate | null): (InventoryCopy & { h
     if (last && last.copy.copyId !== source.copyId) continue; // Another copy ran after this memory was taken.
     if (last && last.ranToken > fencingToken) continue; // The source was let run again.
     const { lockFile } = copy;
-    const wasTakenSince = lockFile !== null && lockFile !== "held" && lockFile.fencingToken > fencingToken;
-    if (wasTakenSince && lockFile.copyId !== copy.copyId) continue;
+    // The source gave the lock file up at its gate; whoever took it since executes, or has executed.
+    if (lockFile === "held") continue;
+    if (lockFile && lockFile.fencingToken > fencingToken && lockFile.copyId !== copy.copyId) continue;
     const ofSource = vm.parts.find((other) => other.role === "source" && isSameMigration(other, part));
-    // Without its source's journal it is the heir only where that host can tell nothing any more.
-    if (!last && (!ofSource || ofSource.over) && !vm.lostHosts.has(source.hostId)) continue;
+    // A source that is done with it has seen it decided for another.
+    if ((!ofSource || ofSource.over) && !vm.lostHosts.has(source.hostId)) continue;
     return copy;
   }
   return null;

@@ -50,12 +50,14 @@ export function recoverVm(standing: VmStanding, context: RecoveryContext): VmRec
   const open = migrationsOf(standing, context.at);
   const decided = open.map((migration, index) => {
     const next = open[index + 1];
-    const owner = next ? next.source : last.kind === "copy" ? last.copy : last.of;
+    const owner = next ? next.source : ownerAfter(migration, last);
     return decide(migration, owner, { standing, last: next ? null : last, fencingToken });
   });
   let vm: VmRecord = { ...vmBy(known, last, standing.inventory, context), fencingToken };
   const latest = decided.at(-1);
-  if (latest && !known.deleted && (latest.holds.source || latest.holds.destination)) {
+  // Where a third copy owns the guest, the VM has nothing to wait for.
+  const isInMotion = latest && latest.verdict.kind !== "forced" && (latest.holds.source || latest.holds.destination);
+  if (latest && isInMotion && !known.deleted) {
     vm = { ...vm, migrationId: latest.id };
   }
   const migrations = decided.map((migration) => {
@@ -67,6 +69,13 @@ export function recoverVm(standing: VmStanding, context: RecoveryContext): VmRec
   return { vm, migrations, duties: dutiesOf(vm, migrations, standing.inventory) };
 }
 
+/** A guest that is no more gives no migration a third owner. */
+function ownerAfter({ source, destination }: MigrationState, last: LastRun): CopyRef | null {
+  if (last.kind === "copy") return last.copy;
+  const isEnd = last.of?.copyId === source.copyId || last.of?.copyId === destination.copyId;
+  return isEnd || last.of?.copyId === noCopy ? last.of : null;
+}
+
 function specOf({ copies, parts }: VmInventory): VmSpec | null {
   return copies[0]?.spec ?? parts[0]?.assignment.spec ?? null;
 }
@@ -74,8 +83,9 @@ function specOf({ copies, parts }: VmInventory): VmSpec | null {
 /** Stands for the copy that a deleted VM does not have: whoever has one is told that it is another's. */
 const buried = (vm: VmRecord): CopyRef => ({
   hostId: vm.owner?.hostId ?? "nobody",
-  copyId: `copy_${"0".repeat(26)}`,
+  copyId: noCopy,
 });
+const noCopy = `copy_${"0".repeat(26)}`;
 
 /** R2: those that a host is not done with, and those that the table shows as under way; in the order they began. */
 function migrationsOf({ migrations, inventory }: VmStanding, at: number): MigrationState[] {

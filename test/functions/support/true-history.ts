@@ -39,7 +39,7 @@ type Phase =
 type Moving = { state: MigrationState; phase: Phase; word: boolean; token: number };
 
 export class TrueHistory {
-  readonly hosts = ["host-a", "host-b", "host-c"];
+  readonly hosts = ["host-a", "host-b", "host-c", "host-d"];
   readonly snapshots: Snapshot[] = [];
   readonly steps: string[] = [];
   readonly copies = new Map<string, Copy>();
@@ -49,7 +49,8 @@ export class TrueHistory {
   readonly current = new Set<string>();
   /** A destination of which its journal says that it may have run. */
   mayHaveRun: string | null = null;
-  ranLast: string | null = null;
+  /** The record gave up what copies still have of it; it may be used, and need not be. */
+  isGivenUp = false;
   vm: VmRecord = newVm({ vm: vmId, spec }, "test", 0, 0);
   moving: Moving | null = null;
   lock: { copyId: string; fencingToken: number } | null = null;
@@ -65,7 +66,7 @@ export class TrueHistory {
 
   inventory(lostHosts: readonly string[] = []): VmInventory {
     const tells = ({ hostId }: { hostId: string }) => !lostHosts.includes(hostId);
-    const lockFile = [...this.copies.values()].some((copy) => copy.lock) ? "held" : this.lock;
+    const lockFile = [...this.copies.values()].filter(tells).some((copy) => copy.lock) ? "held" : this.lock;
     return {
       copies: [...this.copies.values()].filter(tells).map(({ lock: _lock, ...copy }) => ({ ...copy, lockFile })),
       parts: structuredClone(this.parts.filter(tells)),
@@ -128,7 +129,7 @@ export class TrueHistory {
   #run(copyId: string, token: number): void {
     this.#put(copyId, { machine: "running", lockToken: token, isAtGate: false, lock: true });
     this.lock = { copyId, fencingToken: token };
-    this.ranLast = copyId;
+    this.isGivenUp = false;
     this.current.clear();
     this.current.add(copyId);
     this.mayHaveRun = null;
@@ -231,8 +232,11 @@ export class TrueHistory {
     this.#note("start asked for");
   }
 
-  #ask(owner: Copy): void {
-    const destination = this.#pick(this.hosts.filter((host) => host !== owner.hostId));
+  #ask(owner: Copy) {
+    const isBusy = (host: string) => this.parts.some((part) => part.hostId === host && !part.over);
+    const free = this.hosts.filter((host) => host !== owner.hostId && !isBusy(host));
+    if (free.length === 0 || isBusy(owner.hostId)) return this.#note("no host is free");
+    const destination = this.#pick(free);
     const id = this.#id("mig");
     const request = { vm: vmId, destination, mode: "live" as const, limits: MigrationLimits.parse({}) };
     const made = newMigration({
@@ -261,12 +265,19 @@ export class TrueHistory {
     this.#note(`crash of ${copy.copyId} on ${copy.hostId}`);
   }
 
-  #end(wasOver: boolean): void {
-    const moving = this.#mustMove();
-    for (const part of this.parts) if (part.assignment.migrationId === moving.state.id) part.over = true;
-    if (wasOver && this.#chance(0.7)) {
-      for (let index = this.parts.length - 1; index >= 0; index--) {
-        if (this.parts[index]?.over) this.parts.splice(index, 1);
+  /** The VM's next migration may begin while the end that lost has yet to hear of it; that host's slot is not free. */
+  #end(loser: Part["role"]): void {
+    const { state } = this.#mustMove();
+    const lingers = this.#chance(0.3);
+    const isDone = ({ role, assignment }: Part) =>
+      assignment.migrationId === state.id && !(lingers && role === loser && this.copyOf(state[role].copyId));
+    for (const part of this.parts) if (isDone(part)) part.over = true;
+    if (!lingers) {
+      this.copies.delete(state[loser].copyId);
+      this.current.delete(state[loser].copyId);
+      const isForgotten = this.#chance(0.7);
+      for (let index = this.parts.length - 1; isForgotten && index >= 0; index--) {
+        if (this.parts[index]?.assignment.migrationId === state.id) this.parts.splice(index, 1);
       }
     }
     this.vm = { ...this.vm, migrationId: null };
@@ -366,27 +377,25 @@ export class TrueHistory {
         return go("confirmed");
       }
       case "confirmed":
-        this.copies.delete(state.source.copyId);
         if (destination?.machine === "ended") {
           this.copies.delete(state.destination.copyId);
           this.vm = { ...this.vm, wantedRunState: "stopped", runState: "guest-lost", stoppedBecause: "guest-lost" };
         }
         this.mayHaveRun = null;
-        this.#end(true);
+        this.#end("source");
         return this.#note("over");
       case "given-back": {
         const token = moving.word ? moving.token : state.verdict.token;
         this.#saw(state.source.hostId, token);
         if (source?.machine === "stopped") this.#run(state.source.copyId, token);
         if (this.#chance(0.5)) return this.#note("resumed; the destination has yet to hear of it");
-        this.copies.delete(state.destination.copyId);
-        this.current.delete(state.destination.copyId);
         if (moving.word) this.#verdict({ kind: "aborted", token: moving.token + 1, by: "source", ...cause });
         if (source?.machine === "ended") {
           this.copies.delete(state.source.copyId);
+          this.isGivenUp = true;
           this.vm = { ...this.vm, wantedRunState: "stopped", runState: "guest-lost", stoppedBecause: "crashed" };
         }
-        this.#end(true);
+        this.#end("destination");
         return this.#note("over");
       }
       default:
