@@ -30,6 +30,7 @@ export const problems = {
   },
   "counter-stale": { status: 409, retry: "later", title: "A later request of this host came first." },
   "table-went-back": { status: 409, retry: "later", title: "The table knows less than the host was told before." },
+  recovering: { status: 409, retry: "later", title: "The table was restored; hosts have yet to tell what they have." },
   "cluster-unknown": { status: 404, retry: "never", title: "There is no such cluster." },
   "cluster-exists": { status: 409, retry: "never", title: "A cluster of that name exists." },
   "cluster-full": { status: 409, retry: "never", title: "A cluster has 16 hosts at most." },

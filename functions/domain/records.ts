@@ -14,6 +14,13 @@ import type {
 import type { GuestReport, RunState, VmSpec, WantedRunState } from "../../schemas/vm.ts";
 import type { TakeBack, Verdict } from "./verdict.ts";
 
+/** Of a cluster whose table went back; kept as `open` afterwards, so that a restore done twice has one effect. */
+export type RecoveryRecord = { at: number; by: string } & (
+  | { kind: "went-back" }
+  | { kind: "recovering"; restoreEpoch: number }
+  | { kind: "open"; restoreEpoch: number }
+);
+
 export type ClusterRecord = { clusterId: string; hosts: string[]; createdAt: number; createdBy: string };
 
 /** Written at the join, hardly ever after. */
@@ -29,7 +36,13 @@ export type Session = {
   leaseExpiresAt: number | null;
   /** An operator's word that this incarnation has ended; kept until a later one has been told what became of its copies. */
   lost?: LostIncarnation | null;
+  /** The table went back, and this host has not taken up its work since. */
+  recovery?: SessionRecovery | null;
 };
+/** went-back: a host has noticed, and nobody has run `restore` yet. recovering: hosts are to tell what they have. */
+export type SessionRecovery =
+  | { kind: "went-back"; noticedBy: string }
+  | { kind: "recovering"; restoreEpoch: number; reportedAt: number | null };
 export type LostIncarnation = { incarnation: string; reason: string; by: string; at: number };
 
 export type Role = "source" | "destination";

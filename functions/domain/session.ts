@@ -1,12 +1,13 @@
 // May this request of a host be heard? Its counter numbers its requests; its incarnation says which life of the host
 // speaks; what it has seen acknowledged tells whether the table went back.
 import type { Problem } from "../../schemas/problems.ts";
-import type { LostIncarnation, Session } from "./records.ts";
+import type { LostIncarnation, Session, SessionRecovery } from "./records.ts";
 
 export type Speaking = { incarnation: string; counter: number; acknowledged: number };
 
-/** write: changes something. read: changes nothing, so a late one harms nobody. heartbeat: may begin an incarnation. */
-export type Manner = "read" | "write" | "heartbeat";
+/** write: changes something. read: changes nothing, so a late one harms nobody. heartbeat: may begin an incarnation.
+ *  inventory: told while the cluster recovers from a table that went back. */
+export type Manner = "read" | "write" | "heartbeat" | "inventory";
 
 export function checkSession(
   session: Session,
@@ -23,7 +24,18 @@ export function checkSession(
         "more. The host goes on under a new incarnation.",
     };
   }
-  if (speaking.acknowledged > session.counter) {
+  const { recovery } = session;
+  if (recovery?.kind === "went-back") {
+    return {
+      code: "table-went-back",
+      detail: `Host "${recovery.noticedBy}" was told more than the table knows. It was restored or replaced; nothing is decided on it until "drover restore" was run.`,
+    };
+  }
+  if (recovery && manner !== "heartbeat" && manner !== "inventory") {
+    return { code: "recovering", detail: "The table was restored: this host is to tell what it has, and to wait." };
+  }
+  // What it was told before, the restored table cannot know.
+  if (!recovery && speaking.acknowledged > session.counter) {
     return {
       code: "table-went-back",
       detail: `This host was told counter ${speaking.acknowledged}; the table knows ${session.counter}. It was restored or replaced; nothing is decided on it.`,
@@ -66,7 +78,47 @@ export function afterHeartbeat(session: Session, speaking: Speaking, leaseExpire
     counter: speaking.counter,
     leaseExpiresAt,
     lost: session.lost ?? null,
+    recovery: recoveryAfter(session, isNew),
   };
+}
+
+/** What an earlier life of the host told may not hold any more. */
+function recoveryAfter({ recovery }: Session, isNewIncarnation: boolean): SessionRecovery | null {
+  if (!recovery || recovery.kind === "went-back") return recovery ?? null;
+  return isNewIncarnation ? { ...recovery, reportedAt: null } : recovery;
+}
+
+/** A host has noticed that the table went back: nothing is decided for its cluster until an operator restores it. */
+export function noticeWentBack(session: Session, noticedBy: string): Session {
+  return session.recovery ? session : { ...session, recovery: { kind: "went-back", noticedBy } };
+}
+
+/** The table was restored: the host is awaited, whatever was said of it before the backup. */
+export function beginRecovery(session: Session, restoreEpoch: number): Session {
+  const recovery = { kind: "recovering", restoreEpoch, reportedAt: null } as const;
+  return { ...session, leaseExpiresAt: null, lost: null, recovery };
+}
+
+export function afterInventory(session: Session, speaking: Speaking, at: number): Session {
+  const { recovery } = session;
+  if (recovery?.kind !== "recovering") return afterRequest(session, speaking);
+  return { ...afterRequest(session, speaking), recovery: { ...recovery, reportedAt: at } };
+}
+
+/** Still to tell what it has; a host that was declared lost is not waited for. */
+export function isAwaited(session: Session): boolean {
+  return session.recovery?.kind === "recovering" && session.recovery.reportedAt === null && !isDeclaredLost(session);
+}
+
+export function isDeclaredLost({ lost, incarnation }: Session): boolean {
+  return lost !== null && lost !== undefined && lost.incarnation === incarnation;
+}
+
+/** The cluster is open again. A host that was not heard tells what it has when it comes back. */
+export function endRecovery(session: Session): Session {
+  const { recovery } = session;
+  const hasTold = recovery?.kind === "recovering" && recovery.reportedAt !== null;
+  return hasTold ? { ...session, recovery: null } : session;
 }
 
 /** From now on nothing that this incarnation says is taken. */
