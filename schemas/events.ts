@@ -19,6 +19,7 @@ export const EventKind = z.enum([
   "vm-deleted",
   "vm-run-state-changed",
   "vm-owner-changed",
+  "vm-forced",
   "migration-requested",
   "migration-queued",
   "migration-admitted",

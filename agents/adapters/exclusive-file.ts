@@ -3,6 +3,7 @@
 import { existsSync } from "node:fs";
 import { DatabaseSync } from "node:sqlite";
 import { setTimeout as delay } from "node:timers/promises";
+import { pathToFileURL } from "node:url";
 
 const busyCode = 5;
 const protocolCode = 15;
@@ -67,6 +68,21 @@ export async function readUnheld<T>(path: string, read: (database: DatabaseSync)
       database.close();
     }
     await delay(5);
+  }
+}
+
+/** Reads a file whatever locks it bears, and disturbs none of them: what was last written to it, committed or about to be. */
+export function readRegardless<T>(path: string, read: (database: DatabaseSync) => T): T {
+  const address = pathToFileURL(path);
+  address.searchParams.set("immutable", "1");
+  let database: DatabaseSync | null = null;
+  try {
+    database = new DatabaseSync(address, { readOnly: true });
+    return read(database);
+  } catch (error) {
+    throw explainLockFault(path, error);
+  } finally {
+    database?.close();
   }
 }
 

@@ -1,5 +1,6 @@
 // Lock files on the shared volume: `<shared volume>/locks/<vmId>.lock`, a SQLite file each, held exclusively by the
 // guest's supervisor. The stamp is a row in it, committed with full sync while the lock stays held.
+import { randomBytes } from "node:crypto";
 import { existsSync, mkdirSync, renameSync, rmSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { DatabaseSync } from "node:sqlite";
@@ -7,7 +8,7 @@ import { z } from "zod";
 import { CopyId, FencingToken, VmId } from "../../schemas/ids.ts";
 import type { HeldLock, LockFiles, LockStamp, TakeManner, TakeOutcome } from "../ports/lock-file.ts";
 import { syncFolder } from "./durable-file.ts";
-import { explainLockFault, holdExclusively, readUnheld } from "./exclusive-file.ts";
+import { explainLockFault, holdExclusively, readRegardless, readUnheld } from "./exclusive-file.ts";
 import { stampFor } from "./lock-rule.ts";
 
 const StampRow = z.object({ copyId: CopyId, fencingToken: FencingToken, nextCopyId: CopyId.nullable() });
@@ -26,26 +27,8 @@ export class SqliteLockFiles implements LockFiles {
     if (!existsSync(this.#volume)) throw new Error(`the shared volume ${this.#volume} is not there`);
     mkdirSync(join(this.#volume, "locks"), { recursive: true });
     if (manner === "own-only" && !existsSync(path)) return { kind: "superseded", stamp: null };
-    let database = await holdExclusively(path);
-    if (!database && manner === "replace") {
-      await replaceFile(path, { copyId, fencingToken, next: null });
-      database = await holdExclusively(path);
-    }
-    if (!database) return { kind: "held" };
-    try {
-      database.exec(stampTable);
-      const found = readStamp(database, path);
-      const stamp = stampFor(found, copyId, fencingToken, manner);
-      if (!stamp) {
-        database.close();
-        return { kind: "superseded", stamp: found };
-      }
-      writeStamp(database, stamp);
-      return { kind: "taken", lock: heldLock(database, stamp, path) };
-    } catch (error) {
-      if (database.isOpen) database.close();
-      throw explainLockFault(path, error);
-    }
+    const taken = await takeFree(path, copyId, fencingToken, manner);
+    return taken.kind === "held" && manner === "replace" ? replace(path, copyId, fencingToken) : taken;
   }
 
   async read(vmId: string): Promise<LockStamp | "held" | null> {
@@ -58,26 +41,74 @@ export class SqliteLockFiles implements LockFiles {
   }
 }
 
+async function takeFree(path: string, copyId: string, fencingToken: number, manner: TakeManner): Promise<TakeOutcome> {
+  const before = fileNumber(path);
+  const database = await holdExclusively(path);
+  if (!database) return { kind: "held" };
+  const number = fileNumber(path);
+  if (number === null || (before !== null && number !== before)) {
+    database.close(); // Another file has just taken the place of the one that was opened.
+    return { kind: "held" };
+  }
+  try {
+    database.exec(stampTable);
+    const found = readStamp(database, path);
+    const stamp = stampFor(found, copyId, fencingToken, manner);
+    if (!stamp) {
+      database.close();
+      return { kind: "superseded", stamp: found };
+    }
+    writeStamp(database, stamp);
+    return { kind: "taken", lock: heldLock(database, stamp, { path, number }) };
+  } catch (error) {
+    if (database.isOpen) database.close();
+    throw explainLockFault(path, error);
+  }
+}
+
+/** Which file stands at the path; null for none. */
+const fileNumber = (path: string): bigint | null =>
+  statSync(path, { bigint: true, throwIfNoEntry: false })?.ino ?? null;
+
 const stampTable =
   "CREATE TABLE IF NOT EXISTS stamp (one INTEGER PRIMARY KEY CHECK (one = 1), copyId TEXT NOT NULL, " +
   "fencingToken INTEGER NOT NULL, nextCopyId TEXT) STRICT";
 
-/** Puts a free file with this stamp in the place of one that looks held: its holder keeps a file that nobody sees. */
-async function replaceFile(path: string, stamp: LockStamp): Promise<void> {
-  const fresh = `${path}.new`;
-  for (const left of [fresh, `${fresh}-journal`]) rmSync(left, { force: true });
-  const database = await holdExclusively(fresh);
-  if (!database) throw new Error(`another process is replacing the lock file ${path}`);
+/** On an operator's word: a fresh file takes the place of one that looks held. Whoever held that one keeps a file that
+ *  nobody sees. The rule holds all the same: a word that is late must not replace the file of a newer owner (L1, L2). */
+async function replace(path: string, copyId: string, fencingToken: number): Promise<TakeOutcome> {
+  // One at a time, or a late word could come between another's look at the stamp and its fresh file.
+  const guard = await holdExclusively(`${path}.replacing`);
+  if (!guard) return { kind: "held" };
   try {
-    database.exec(stampTable);
-    writeStamp(database, stamp);
+    const found = readRegardless(path, (database) => readStamp(database, path));
+    const stamp = stampFor(found, copyId, fencingToken);
+    if (!stamp) return { kind: "superseded", stamp: found };
+    await putFresh(path, stamp);
+    return await takeFree(path, copyId, fencingToken, "usual");
   } finally {
-    database.close();
+    guard.close();
   }
-  // The old file's journal would be taken for the new one's.
-  for (const journal of [`${fresh}-journal`, `${path}-journal`]) rmSync(journal, { force: true });
-  renameSync(fresh, path);
-  await syncFolder(dirname(path));
+}
+
+async function putFresh(path: string, stamp: LockStamp): Promise<void> {
+  const fresh = `${path}.${randomBytes(6).toString("hex")}.new`;
+  try {
+    const database = await holdExclusively(fresh);
+    if (!database) throw new Error(`another process holds ${fresh}`);
+    try {
+      database.exec(stampTable);
+      writeStamp(database, stamp);
+    } finally {
+      database.close();
+    }
+    // The old file's journal would be taken for the new one's.
+    rmSync(`${path}-journal`, { force: true });
+    renameSync(fresh, path);
+    await syncFolder(dirname(path));
+  } finally {
+    for (const left of [fresh, `${fresh}-journal`]) rmSync(left, { force: true });
+  }
 }
 
 function readStamp(database: DatabaseSync, path: string): LockStamp | null {
@@ -96,13 +127,10 @@ function writeStamp(database: DatabaseSync, stamp: LockStamp): void {
     .run(stamp.copyId, stamp.fencingToken, stamp.next?.copyId ?? null);
 }
 
-function heldLock(database: DatabaseSync, first: LockStamp, path: string): HeldLock {
+function heldLock(database: DatabaseSync, first: LockStamp, file: { path: string; number: bigint }): HeldLock {
   let stamp = first;
-  const { ino } = statSync(path);
   return {
-    isInPlace() {
-      return existsSync(path) && statSync(path).ino === ino;
-    },
+    isInPlace: () => fileNumber(file.path) === file.number,
     get stamp() {
       return stamp;
     },
@@ -111,7 +139,7 @@ function heldLock(database: DatabaseSync, first: LockStamp, path: string): HeldL
       try {
         writeStamp(database, permitted);
       } catch (error) {
-        throw explainLockFault(path, error);
+        throw explainLockFault(file.path, error);
       }
       stamp = permitted;
     },

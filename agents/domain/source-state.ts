@@ -79,7 +79,7 @@ export type SourceEvent =
   | { kind: "record-unknown" }
   /** The control plane was reached and gave none: this host is not cut off, so nothing follows from it. */
   | { kind: "record-refused" }
-  | { kind: "lock-taken-back"; refusal: string | null }
+  | { kind: "lock-taken-back"; refusal: { by: string; detail: string } | null }
   | { kind: "report-answered"; report: RoleReportKind; outcome: ReportOutcome; record: MigrationRecord | null }
   | { kind: "run-answered"; isGranted: boolean; detail: string }
   | { kind: "word-verified" }

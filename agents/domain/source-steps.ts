@@ -109,8 +109,13 @@ function endCopy(state: SourceState, record: MigrationRecord): SourceStep {
 }
 
 /** Held, the lock file bars the destination for good; then the record may name this copy again. */
-export function onLockTakenBack(state: SourceState, refusal: string | null): SourceStep {
-  if (refusal !== null) return step(state, takeBackRefused(state, refusal));
+export function onLockTakenBack(state: SourceState, refusal: { by: string; detail: string } | null): SourceStep {
+  if (refusal) {
+    // Held by another, or naming one: the destination may have run it. Anything else proves nothing either way, and
+    // is tried again with the next reading of the record.
+    const isProof = refusal.by === "lock-held" || refusal.by === "lock-superseded";
+    return isProof ? step(state, takeBackRefused(state, `destination-may-have-run: ${refusal.detail}`)) : step(state);
+  }
   return step(state, { kind: "report", report: { kind: "source-takes-back", ...onMigration(state) } });
 }
 

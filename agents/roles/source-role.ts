@@ -221,7 +221,7 @@ export class SourceRole implements Role {
       case "take-back-lock":
         this.#onCopy(
           () => this.#copy.takeBackLock(command.fencingToken),
-          (permit) => ({ kind: "lock-taken-back", refusal: permit.kind === "refused" ? permit.detail : null }),
+          (permit) => ({ kind: "lock-taken-back", refusal: permit.kind === "refused" ? permit : null }),
         );
         return;
       case "destroy-copy":

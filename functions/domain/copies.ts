@@ -56,7 +56,9 @@ export function seeCopy(standing: Standing, report: CopySeen, context: Omit<Cont
 /** A verdict may have raised the token since the duty was written; the owner's host learns it when the VM is at rest. */
 function renewDuty(duty: CopyDuty | null, vm: VmRecord, copy: { hostId: string; copyId: string }): CopyDuty | null {
   if (!duty || vm.migrationId !== null || !isOwner(vm, copy)) return duty;
-  return dutyOf(vm, copy.copyId);
+  const renewed = dutyOf(vm, copy.copyId);
+  // An operator's word about the lock file stands until the guest has run, and no longer.
+  return duty.replaceLockFile && vm.runState === "starting" ? { ...renewed, replaceLockFile: true } : renewed;
 }
 
 function hasEndedAlready(vm: VmRecord): boolean {

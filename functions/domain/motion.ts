@@ -11,7 +11,7 @@ import { isConfirmed, isSettled, reasonOf, recordOf } from "./migrations.ts";
 import type { EventDraft, MigrationState, Role, Seen, Slot, VmRecord } from "./records.ts";
 import { isSame } from "./same.ts";
 import { decideVerdict, ownerBy, type TakeBack, type VerdictEvent } from "./verdict.ts";
-import { arriveGuest, beginGuest, endGuest, hostLost, observeGuest, vmEvents } from "./vms.ts";
+import { arriveGuest, beginGuest, endGuest, hostLost, observeGuest, stopVm, vmEvents } from "./vms.ts";
 
 /** A slot that is null is not at hand, and not touched. */
 export type Motion = { migration: MigrationState; vm: VmRecord; slots: { [R in Role]: Slot | null } };
@@ -119,8 +119,10 @@ function settleVm(vm: VmRecord, migration: MigrationState, restoreEpoch: number)
       : endGuest(freed, outcome, restoreEpoch);
   }
   if (verdict.kind === "open") return owned;
-  if (verdict.kind === "forced" && verdict.owner.copyId !== migration.source.copyId)
-    return beginGuest(freed, verdict.owner);
+  if (verdict.kind === "forced" && verdict.owner.copyId !== migration.source.copyId) {
+    const begun = beginGuest(freed, verdict.owner);
+    return vm.deleteRequested ? stopVm(begun) : begun; // Its user wanted it gone: it never runs again.
+  }
   if (seen.source?.state === "gone") return endGuest(freed, seen.source.because, restoreEpoch);
   if (
     seen.source?.underToken === verdict.token &&

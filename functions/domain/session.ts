@@ -126,6 +126,11 @@ export function declareLost(session: Session, lost: LostIncarnation): Session {
   return { ...session, leaseExpiresAt: null, lost };
 }
 
+/** Declared lost, and no later incarnation has been heard of since. */
+export function isStillLost(session: Session | null): boolean {
+  return Boolean(session?.lost && session.lost.incarnation === session.incarnation);
+}
+
 export const newSession: Session = {
   incarnation: null,
   incarnationNumber: 0,

@@ -4,15 +4,17 @@ import type { Problem } from "../../schemas/problems.ts";
 import type { VmForce } from "../../schemas/vm.ts";
 import { bumpSlot, decideMotion, isLost, requestTakeBack } from "../domain/motion.ts";
 import { hostObstacles, nameObstacles } from "../domain/obstacles.ts";
-import type { CopyDuty, MigrationState, Slot, VmRecord } from "../domain/records.ts";
-import { dutyOf, hostLost, startVm, vmEvents } from "../domain/vms.ts";
+import type { CopyDuty, EventDraft, MigrationState, Role, Session, Slot, VmRecord } from "../domain/records.ts";
+import { isStillLost } from "../domain/session.ts";
+import { dutyOf, hasEnded, hostLost, startVm, vmEvents } from "../domain/vms.ts";
 import type { Ports } from "../ports/ports.ts";
 import { admitNext } from "./admit-next.ts";
-import type { Batch, Stored } from "./items.ts";
+import type { Batch, Place, Stored } from "./items.ts";
 import { keys } from "./keys.ts";
+import { loseGuest } from "./lost-hosts.ts";
 import { bothEnds, hasFreedSlot, type MotionPlaces, motionOf, putMotion, readMotion } from "./moving.ts";
 import { type Operator, type OperatorDecision, type Outcome, operate } from "./operate.ts";
-import { readOne, readStanding } from "./read.ts";
+import { readOne, readPlaces, readStanding } from "./read.ts";
 import { refusal } from "./refusals.ts";
 import { findVm, shownAs } from "./vms.ts";
 
@@ -20,7 +22,7 @@ const refuse = (problem: Problem): { kind: "refuse"; problem: Problem } => ({ ki
 
 type Start = Extract<VmForce["action"], { kind: "start-from-disk" }>;
 
-export function forceVm(
+export async function forceVm(
   ports: Ports,
   operator: Operator,
   clusterId: string,
@@ -28,6 +30,7 @@ export function forceVm(
   { reason, action }: VmForce,
 ): Promise<Outcome> {
   const copyId = `copy_${ports.newId()}`;
+  await loseWithOwner(ports, clusterId, vmId);
   return operate(ports, operator, clusterId, async (batch, at): Promise<OperatorDecision> => {
     const vm = await findVm(ports, clusterId, vmId);
     if ("code" in vm) return refuse(vm);
@@ -40,6 +43,14 @@ export function forceVm(
     const owner = { hostId: action.host, copyId };
     return places ? startInMotion(forcing, places, action, owner) : startAtRest(forcing, action, owner);
   });
+}
+
+/** A guest that its host's declaration left undone is not to be refused for that. */
+async function loseWithOwner(ports: Ports, clusterId: string, vmId: string): Promise<void> {
+  const { value: vm } = await readOne<VmRecord>(ports, keys.vm(clusterId, vmId));
+  if (!vm?.owner || vm.deleted || hasEnded(vm)) return;
+  const session = await readOne<Session>(ports, keys.session(clusterId, vm.owner.hostId));
+  if (isStillLost(session.value)) await loseGuest(ports, clusterId, vm.owner.hostId, vmId);
 }
 
 type Forcing = {
@@ -57,7 +68,8 @@ async function takeBack({ ports, clusterId, batch, at, vm, reason }: Forcing, pl
     const detail = `VM "${vm.value.vmId}" is in no committed migration whose destination has yet to run it.`;
     return refuse({ code: "not-committed", detail });
   }
-  if (!isLost(migration, "destination")) return refuse(notLost(vm.value, migration.destination.hostId));
+  const lost = await whoIsLost(ports, clusterId, batch, migration);
+  if (!lost.destination) return refuse(notLost(vm.value, migration.destination.hostId));
   if (isLost(migration, "source")) {
     const detail = `Host "${migration.source.hostId}" was declared lost as well, and the copy with it; start the VM from its disk.`;
     return refuse({ code: "destination-may-have-run", detail });
@@ -73,6 +85,25 @@ async function takeBack({ ports, clusterId, batch, at, vm, reason }: Forcing, pl
   } as const;
 }
 
+/** A host that has come back, under another incarnation, decides for itself again: nothing is forced over it. */
+async function whoIsLost(
+  ports: Ports,
+  clusterId: string,
+  batch: Batch,
+  migration: MigrationState,
+): Promise<{ [R in Role]: boolean }> {
+  const [source, destination] = (await readPlaces<Session>(ports, [
+    keys.session(clusterId, migration.source.hostId),
+    keys.session(clusterId, migration.destination.hostId),
+  ])) as [Place<Session>, Place<Session>];
+  const isGone = (role: Role, session: Place<Session>): boolean => {
+    if (!isLost(migration, role) || !isStillLost(session.value)) return false;
+    batch.check(session);
+    return true;
+  };
+  return { source: isGone("source", source), destination: isGone("destination", destination) };
+}
+
 async function startInMotion(
   forcing: Forcing,
   places: MotionPlaces,
@@ -83,7 +114,7 @@ async function startInMotion(
   const { migration } = places;
   const obstacle = await startObstacle(forcing, action.host);
   if (obstacle) return refuse(obstacle);
-  const lost = { source: isLost(migration.value, "source"), destination: isLost(migration.value, "destination") };
+  const lost = await whoIsLost(ports, clusterId, batch, migration.value);
   const context = { clusterId, at, restoreEpoch: ports.settings.restoreEpoch, actor: null };
   const before = motionOf(places);
   const decision = decideMotion(before, { kind: "operator-forces", owner, lost, statement: reason }, context);
@@ -99,6 +130,7 @@ async function startInMotion(
   if (role && ownSlot) after.slots = { ...after.slots, [role]: bumpSlot(ownSlot) };
   else await bumpHost(forcing, action.host);
   putMotion(batch, places, after);
+  batch.event(forcedEvent(forcing, action), vm);
   return {
     kind: "accept",
     batch,
@@ -118,17 +150,18 @@ async function startAtRest(
   owner: { hostId: string; copyId: string },
 ): Promise<OperatorDecision> {
   const { ports, clusterId, batch, vm } = forcing;
+  if (vm.value.runState === "starting" && action.overrideLockFile !== undefined) {
+    return overrideWaitingStart(forcing, action);
+  }
   if (vm.value.runState !== "guest-lost" || vm.value.stoppedBecause !== hostLost) {
-    // A start that waits for a lock file which nobody will ever free may be forced as well.
-    const isWaiting = vm.value.runState === "starting" && action.overrideLockFile !== undefined;
-    if (!isWaiting) return refuse(notLost(vm.value, vm.value.owner?.hostId ?? "(none)"));
+    return refuse(notLost(vm.value, vm.value.owner?.hostId ?? "(none)"));
   }
   const obstacle = await startObstacle(forcing, action.host);
   if (obstacle) return refuse(obstacle);
   const after = startVm(vm.value, owner, ports.settings.restoreEpoch);
   const revision = batch.put(vm, after);
   batch.events(vmEvents(vm.value, after), { vm });
-  await endWaitingStart(forcing, action.host);
+  batch.event(forcedEvent(forcing, action), vm);
   putDuty(batch, clusterId, after, owner, action);
   await bumpHost(forcing, action.host);
   return {
@@ -139,15 +172,35 @@ async function startAtRest(
   };
 }
 
-/** The copy of a start that still waits is superseded by the new one. */
-async function endWaitingStart({ ports, clusterId, batch, vm }: Forcing, host: string): Promise<void> {
-  const { owner, runState, fencingToken } = vm.value;
-  if (!owner || runState !== "starting") return;
+/** A start that waits for a lock file which nobody will ever free: its own copy is told that it may replace the file.
+ *  Another copy, on another host, might come to run beside it. */
+async function overrideWaitingStart(forcing: Forcing, action: Start): Promise<OperatorDecision> {
+  const { ports, clusterId, batch, vm } = forcing;
+  const { owner } = vm.value;
+  if (!owner || owner.hostId !== action.host) {
+    const detail = `VM "${vm.value.vmId}" is starting on host "${owner?.hostId}": override its lock file there, or stop it first.`;
+    return refuse({ code: "host-not-lost", detail });
+  }
   const duty = await readOne<CopyDuty>(ports, keys.copy(clusterId, owner.hostId, owner.copyId));
-  if (duty.value) batch.put(duty, { ...duty.value, fencingToken: fencingToken + 1, wantedRunState: "stopped" });
-  if (owner.hostId === host) return;
-  const slot = await readOne<Slot>(ports, keys.slot(clusterId, owner.hostId));
-  if (slot.value) batch.put(slot, bumpSlot(slot.value));
+  if (!duty.value) return refuse(notLost(vm.value, owner.hostId));
+  batch.check(vm);
+  batch.put<CopyDuty>(duty, { ...duty.value, replaceLockFile: true });
+  if (!batch.isEmpty) {
+    batch.event(forcedEvent(forcing, action), duty);
+    await bumpHost(forcing, action.host);
+  }
+  return {
+    kind: "accept",
+    batch,
+    rings: [{ clusterId, hostId: action.host }],
+    answer: await shownAs(ports, clusterId, vm.value, vm.revision),
+  };
+}
+
+/** Who said so, and when, is in every event. */
+function forcedEvent({ vm, reason }: Forcing, { kind, host, overrideLockFile }: Start): EventDraft {
+  const data = { reason, action: kind, host, overrideLockFile: overrideLockFile ?? null };
+  return { kind: "vm-forced", subject: { kind: "vm", id: vm.value.vmId }, data };
 }
 
 async function startObstacle({ ports, clusterId, vm, at }: Forcing, host: string): Promise<Problem | null> {

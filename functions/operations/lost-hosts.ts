@@ -91,7 +91,7 @@ export async function loseGuests(ports: Ports, clusterId: string, hostId: string
   }
 }
 
-async function loseGuest(ports: Ports, clusterId: string, hostId: string, vmId: string): Promise<void> {
+export async function loseGuest(ports: Ports, clusterId: string, hostId: string, vmId: string): Promise<void> {
   const retried = await retryConflicts<string | null>(ports, "guest-lost-with-host", async () => {
     const [session, vm] = (await readPlaces<unknown>(ports, [
       keys.session(clusterId, hostId),
@@ -158,7 +158,8 @@ export async function reviseDuties(ports: Ports, clusterId: string, hostId: stri
 /** A copy that the record still names is to go on as it did: should it have been there all the time, it is not ended. */
 function revisedDuty(duty: CopyDuty, vm: VmRecord, hostId: string): CopyDuty {
   if (isOwner(vm, { hostId, copyId: duty.copyId })) {
-    return vm.stoppedBecause === hostLost ? duty : dutyOf(vm, duty.copyId);
+    // What is not there any more is never begun anew unasked: a start that the loss cut short ended with it.
+    return vm.stoppedBecause === hostLost ? { ...duty, hasRun: true } : dutyOf(vm, duty.copyId);
   }
   if (vm.fencingToken <= duty.fencingToken) return duty;
   return { ...duty, fencingToken: vm.fencingToken, wantedRunState: "stopped" };

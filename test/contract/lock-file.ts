@@ -141,6 +141,38 @@ export function lockFileContract(name: string, makeBench: () => Promise<LockFile
       if (outcome.kind === "taken") await outcome.lock.release();
     });
 
+    test("a late word replaces nothing of a newer owner: never under a lower token, nor under the same one", async () => {
+      const lock = await taken(bench.first, one, 5);
+      const stamp = { copyId: one, fencingToken: 5, next: null };
+      assert.deepEqual(await bench.second.take("vm-1", two, 4, "replace"), { kind: "superseded", stamp });
+      assert.deepEqual(await bench.second.take("vm-1", two, 5, "replace"), { kind: "superseded", stamp });
+      assert.equal(lock.isInPlace(), true);
+      assert.deepEqual(await bench.second.take("vm-1", two, 6), { kind: "held" }, "and it is held as before");
+      await lock.permitNext({ copyId: two });
+      await lock.release();
+    });
+
+    test("two that replace one lock file at the same time: the higher token has it, whoever came first", async () => {
+      const replaceAs = (locks: LockFiles, vm: string, which: "low" | "high") =>
+        which === "low" ? locks.take(vm, two, 6, "replace") : locks.take(vm, three, 7, "replace");
+      for (const order of [["low", "high"] as const, ["high", "low"] as const]) {
+        const vm = `vm-${order[0]}`;
+        const lost = await bench.first.take(vm, one, 5);
+        const outcomes = await Promise.all([
+          replaceAs(bench.first, vm, order[0]),
+          replaceAs(bench.second, vm, order[1]),
+        ]);
+        const inPlace = outcomes.filter((outcome) => outcome.kind === "taken" && outcome.lock.isInPlace());
+        assert.ok(inPlace.length <= 1, "no two hold what stands");
+        // Whoever was refused because the other was at it asks again, as supervisors do.
+        const high = outcomes[order.indexOf("high")];
+        const winner = high?.kind === "taken" ? high : await replaceAs(bench.second, vm, "high");
+        assert.equal(winner.kind === "taken" && winner.lock.isInPlace(), true);
+        assert.equal((await replaceAs(bench.first, vm, "low")).kind, "superseded");
+        for (const outcome of [lost, ...outcomes, winner]) if (outcome.kind === "taken") await outcome.lock.release();
+      }
+    });
+
     test("VMs have lock files of their own", async () => {
       const lock = await taken(bench.first, one, 3);
       const other = await bench.second.take("vm-2", two, 1);

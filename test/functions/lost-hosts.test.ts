@@ -1,9 +1,12 @@
 // A lost host as the API has it: who may say so, what must be said, what is refused, and that nothing it says counts after.
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { createFaultyTable, type TableCall } from "../../functions/adapters/faulty-table.ts";
+import { createMemoryTable } from "../../functions/adapters/memory-table.ts";
+import { tidy } from "../../functions/operations/tidy.ts";
 import { lostStatement } from "../../schemas/host.ts";
 import { unlockStatement } from "../../schemas/vm.ts";
-import { type Cluster, dump, makeCluster, runVm } from "./support/world.ts";
+import { type Cluster, cluster, dump, makeCluster, runVm, spec } from "./support/world.ts";
 
 const reason = "power cut in rack 7";
 const hourMs = 3_600_000;
@@ -101,17 +104,119 @@ test("forcing a VM: refused while its host is not lost; the same key twice start
   assert.equal(more.body.code, "host-not-lost", "it is starting: nothing is left to force");
 });
 
-test("guests of a lost host that the declaration left undone are lost by the timer's net", async () => {
-  const world = await makeCluster(["host-a"]);
+/** Lets the lease lapse, then says the words; the other hosts are heard again after. */
+async function lose(world: Cluster, hosts: string[], headers: { authorization: string }): Promise<void> {
+  world.clock.nowMs += hourMs;
+  for (const host of hosts) {
+    const answer = await world.request("POST", `/hosts/${host}/declare-lost`, await lossOf(world, host), headers);
+    assert.equal(answer.status, 200, JSON.stringify(answer.body));
+  }
+  for (const [hostId, host] of Object.entries(world.hosts)) if (!hosts.includes(hostId)) await host.heartbeat();
+}
+
+const startOn = (host: string, more: object = {}) => ({ reason, action: { kind: "start-from-disk", host, ...more } });
+const forcedEvents = (world: Cluster) => dump(world.table).filter((item) => item.data["kind"] === "vm-forced");
+
+test("guests that the declaration left undone are lost by the timer's net; forcing one does not wait for it", async () => {
+  let isBusy = false;
+  const table = createMemoryTable();
+  const losesGuest = (call: TableCall) =>
+    call.kind === "commit" && call.changes.some((c) => c.kind === "put" && c.data["runState"] === "guest-lost");
+  const faulty = createFaultyTable(table, (call) => ({ kind: isBusy && losesGuest(call) ? "throttled" : "none" }));
+  const world = await makeCluster(["host-a", "host-b"], { table: faulty });
   for (const vm of ["vm-1", "vm-2", "vm-3"]) await runVm(world, vm, "host-a");
   const headers = await forcing(world);
-  const loss = await lossOf(world, "host-a");
-  world.clock.nowMs += hourMs;
-  await world.request("POST", "/hosts/host-a/declare-lost", loss, headers);
-  const { items } = (await world.request("GET", "/vms")).body;
-  assert.deepEqual(
-    items.map((vm: { runState: string }) => vm.runState),
-    ["guest-lost", "guest-lost", "guest-lost"],
-  );
-  assert.equal((await world.request("POST", "/vms/vm-1/start", { host: "host-a" })).body.code, "host-not-alive");
+  const states = async () =>
+    (await world.request("GET", "/vms")).body.items.map((vm: { runState: string }) => vm.runState);
+  isBusy = true;
+  await lose(world, ["host-a"], headers);
+  assert.deepEqual(await states(), ["running", "running", "running"], "the table took none of them");
+  isBusy = false;
+  assert.equal((await world.request("POST", "/vms/vm-1/force", startOn("host-b"), headers)).status, 202);
+  await tidy(world.ports, cluster);
+  assert.deepEqual(await states(), ["starting", "guest-lost", "guest-lost"]);
+  const plain = await world.request("POST", "/vms/vm-2/start", { host: "host-a" });
+  assert.equal(plain.body.code, "host-not-alive");
+});
+
+test("a forced start is kept in an event of its own: who, why, where, and the words about the lock file", async () => {
+  const world = await makeCluster(["host-a", "host-b"]);
+  await runVm(world, "vm-1", "host-a");
+  const headers = await forcing(world);
+  await lose(world, ["host-a"], headers);
+  assert.equal((await world.request("POST", "/vms/vm-1/force", startOn("host-z"), headers)).status, 404);
+  assert.equal(forcedEvents(world).length, 0, "a refusal leaves none");
+  const said = startOn("host-b", { overrideLockFile: unlockStatement });
+  assert.equal((await world.request("POST", "/vms/vm-1/force", said, headers)).status, 202);
+  const [event, ...more] = forcedEvents(world);
+  assert.equal(more.length, 0);
+  const data = { reason, action: "start-from-disk", host: "host-b", overrideLockFile: unlockStatement };
+  assert.deepEqual(event?.data["data"], data);
+  assert.match(String(event?.data["by"]), /^key\//);
+});
+
+test("a start that waits for a lock file is told to replace it: the same copy on the same host, never a second one", async () => {
+  const world = await makeCluster(["host-a", "host-b", "host-c"]);
+  await runVm(world, "vm-1", "host-a");
+  const headers = await forcing(world);
+  await lose(world, ["host-a"], headers);
+  const { owner, fencingToken } = (await world.request("POST", "/vms/vm-1/force", startOn("host-b"), headers)).body;
+  const host = world.host("host-b");
+  const held = { vmId: "vm-1", copyId: owner.copyId, fencingToken, state: "held" } as const;
+  await host.seen({ ...held, detail: "lock-held" });
+  const words = { overrideLockFile: unlockStatement };
+  const elsewhere = await world.request("POST", "/vms/vm-1/force", startOn("host-c", words), headers);
+  assert.equal(elsewhere.body.code, "host-not-lost");
+  const here = await world.request("POST", "/vms/vm-1/force", startOn("host-b", words), headers);
+  assert.deepEqual([here.status, here.body.owner, here.body.fencingToken], [202, owner, fencingToken]);
+  const told = async () => (await host.claimed()).copies.map((duty) => [duty.copyId, duty.replaceLockFile ?? false]);
+  assert.deepEqual(await told(), [[owner.copyId, true]]);
+  await host.seen({ ...held, detail: "lock-unreachable" });
+  assert.deepEqual(await told(), [[owner.copyId, true]], "the word stands until the guest has run");
+  await host.seen({ ...held, state: "running" });
+  assert.deepEqual(await told(), [[owner.copyId, false]], "and no longer");
+});
+
+test("a start that the loss of its host cut short is not begun anew when the host returns", async () => {
+  const world = await makeCluster(["host-a"]);
+  await world.request("POST", "/vms", { vm: "vm-1", spec });
+  await world.request("POST", "/vms/vm-1/start", { host: "host-a" });
+  await lose(world, ["host-a"], await forcing(world));
+  const host = world.host("host-a");
+  host.reboot();
+  await host.heartbeat();
+  const [duty] = (await host.claimed()).copies;
+  assert.equal(duty?.hasRun, true, "if it is not there it is gone");
+});
+
+test("nothing is forced over a host that came back: it may decide again", async () => {
+  const world = await makeCluster(["host-a", "host-b", "host-c"]);
+  await runVm(world, "vm-1", "host-a");
+  const headers = await forcing(world);
+  await world.request("POST", "/migrations", { vm: "vm-1", destination: "host-b" });
+  for (const host of ["host-a", "host-b"]) await world.host(host).claimed();
+  await lose(world, ["host-a", "host-b"], headers);
+  world.host("host-a").reboot();
+  await world.host("host-a").heartbeat();
+  const early = await world.request("POST", "/vms/vm-1/force", startOn("host-c"), headers);
+  assert.equal(early.body.code, "host-may-decide");
+  await lose(world, ["host-a"], headers);
+  assert.equal((await world.request("POST", "/vms/vm-1/force", startOn("host-c"), headers)).status, 202);
+});
+
+test("a VM that was to be deleted does not run again when its migration is forced: it is deleted", async () => {
+  const world = await makeCluster(["host-a", "host-b", "host-c"]);
+  await runVm(world, "vm-1", "host-a");
+  const headers = await forcing(world);
+  await world.request("POST", "/migrations", { vm: "vm-1", destination: "host-b" });
+  for (const host of ["host-a", "host-b"]) await world.host(host).claimed();
+  await world.request("DELETE", "/vms/vm-1");
+  await lose(world, ["host-a", "host-b"], headers);
+  const { owner } = (await world.request("POST", "/vms/vm-1/force", startOn("host-c"), headers)).body;
+  const host = world.host("host-c");
+  const [duty] = (await host.claimed()).copies;
+  assert.deepEqual([duty?.copyId, duty?.wantedRunState], [owner.copyId, "stopped"]);
+  const gone = { vmId: "vm-1", copyId: owner.copyId, fencingToken: duty?.fencingToken ?? 0, state: "gone" } as const;
+  assert.equal((await host.seen({ ...gone, because: "never-started" })).status, 200);
+  assert.equal((await world.request("GET", "/vms/vm-1")).body.code, "vm-deleted");
 });

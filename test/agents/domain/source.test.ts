@@ -212,6 +212,48 @@ test("S4: a committed copy is kept until it is confirmed, then ended", () => {
   assert.deepEqual(kinds(over.commands), ["copy-seen"]);
 });
 
+const asked = recordWith("committed", { takeBackRequested: true });
+
+test("S3: asked to take the guest back, it takes the lock file, then reports, and runs only on `forced` naming its copy", () => {
+  const taking = run(begun, ...toDoubt, { kind: "record-known", record: asked });
+  assert.deepEqual(taking.commands, [{ kind: "take-back-lock", fencingToken: 8 }]);
+  const taken = run(taking.state, { kind: "lock-taken-back", refusal: null });
+  assert.deepEqual(kinds(taken.commands), ["source-takes-back"]);
+  const forced = run(taken.state, { kind: "record-known", record: recordWith("forced", { verdictToken: 9 }) });
+  assert.deepEqual(forced.commands, [{ kind: "cancel-stream" }, { kind: "run-copy", fencingToken: 9 }]);
+});
+
+test("S4: `forced` naming another copy ends its own, also when it holds the lock file by then", () => {
+  const third = { hostId: "host-c", copyId: "copy_C" };
+  const forced = recordWith("forced", { verdictToken: 9, owner: third });
+  for (const before of [[], [{ kind: "lock-taken-back", refusal: null }]] as SourceEvent[][]) {
+    const step = run(begun, ...toDoubt, { kind: "record-known", record: asked }, ...before, {
+      kind: "record-known",
+      record: forced,
+    });
+    assert.deepEqual(kinds(step.commands), ["destroy-copy"]);
+  }
+});
+
+test("a lock file held by or naming another is reported: the destination may have run; nothing resumes", () => {
+  for (const by of ["lock-held", "lock-superseded"]) {
+    const refusal = { by, detail: "the lock file names copy_B under token 8" };
+    const step = run(begun, ...toDoubt, { kind: "record-known", record: asked }, { kind: "lock-taken-back", refusal });
+    const [command] = step.commands;
+    assert.equal(step.commands.length, 1);
+    assert.ok(command?.kind === "report" && command.report.kind === "take-back-refused");
+    assert.match(command.report.detail, /^destination-may-have-run: .*copy_B/);
+  }
+});
+
+test("a lock file that cannot be reached proves nothing: taking it back is not refused, but tried again", () => {
+  const refusal = { by: "lock-unreachable", detail: "the shared volume is not there" };
+  const step = run(begun, ...toDoubt, { kind: "record-known", record: asked }, { kind: "lock-taken-back", refusal });
+  assert.deepEqual(step.commands, []);
+  assert.ok(kinds(run(step.state, { kind: "woke" }).commands).includes("read-record"));
+  assert.deepEqual(kinds(run(step.state, { kind: "record-known", record: asked }).commands), ["take-back-lock"]);
+});
+
 test("a guest that powers itself off before the gate ends the migration with that reason", () => {
   const step = run(begun, ...toCopying, { kind: "guest-ended", how: "powered-off", detail: "" });
   const report = step.commands.find((command) => command.kind === "report");
