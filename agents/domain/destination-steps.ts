@@ -67,7 +67,7 @@ function onCommitted(state: DestinationState, record: MigrationRecord): Destinat
     case "relinquished":
       return onGone(state);
     case "returning":
-      return state.isGone ? step(state, returnReport(state)) : step(state);
+      return state.isGone ? onGone(state) : step(state);
     case "preparing":
       // Committed, and this copy never took in anything: a commit of an earlier life whose copy is gone.
       return discard(state);
@@ -95,6 +95,8 @@ export function onGone(state: DestinationState): DestinationStep {
   if (state.hasRelinquished) return step({ ...state, stage: "relinquished" }, { kind: "read-record" }, wakeSoon);
   if (record && record.verdict !== "open" && record.verdict !== "committed") return relayThenReport(state);
   if (record?.verdict === "committed") {
+    // What became of it was heard already: an earlier life of this agent said so.
+    if (record.confirmed) return relayThenReport(state);
     const mayHaveRun = state.runIntent > 0 && state.runRefused !== state.runIntent;
     if (!mayHaveRun) return step({ ...state, stage: "returning" }, returnReport(state));
     const lost: DestinationState = { ...state, stage: "lost", outcome: "guest-lost" };

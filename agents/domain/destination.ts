@@ -98,15 +98,27 @@ export function advanceDestination(state: DestinationState, event: DestinationEv
       if (event.message.kind === "source-complete") return onSourceComplete({ ...state, sourceIsComplete: true });
       if (event.message.kind === "guest-stands") return step({ ...state, resetsAtSource: event.message.resets });
       if (event.message.kind === "ask-relinquish") return onAskedWord({ ...state, nonce: event.message.nonce });
-      return stages[state.stage](state, event, atMs);
+      // A source that has just lost what it stated to have says so.
+      return stages[state.stage](
+        event.message.kind === "failed" ? { ...state, sourceIsComplete: false } : state,
+        event,
+        atMs,
+      );
     case "gate-read":
       return onGateRead(event.record ? learn(state, event.record) : state, event.ask, event.record);
     case "record-unknown":
       return onCutOff(state);
     default:
-      return stages[state.stage](event.kind === "peer-lost" ? { ...state, isLinked: false } : state, event, atMs);
+      return stages[state.stage](event.kind === "peer-lost" ? withoutPeer(state) : state, event, atMs);
   }
 }
+
+/** D3: what the source stated holds as long as the link it came over; a source that has it says so again. */
+const withoutPeer = (state: DestinationState): DestinationState => ({
+  ...state,
+  isLinked: false,
+  sourceIsComplete: false,
+});
 
 type Handler = (state: DestinationState, event: DestinationEvent, atMs: number) => DestinationStep;
 const stages: { [S in DestinationStage]: Handler } = {

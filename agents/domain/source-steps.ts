@@ -138,10 +138,17 @@ export function onEnded(state: SourceState, event: Extract<SourceEvent, { kind: 
     case "in-doubt":
     case "resuming":
       // Past the gate (or perhaps past it) the destination may have it all: the record decides.
-      return step({ ...known, stage: "copyless" }, { kind: "read-record" });
+      return step({ ...known, stage: "copyless" }, ...takeBackStatement(state), { kind: "read-record" });
     default:
       return step(known);
   }
+}
+
+/** The destination must not end its own copy on the strength of one that is gone. */
+function takeBackStatement(state: SourceState): SourceCommand[] {
+  if (!state.saidComplete) return [];
+  const message = { kind: "failed", reason: "guest-ended", detail: "the source's stopped copy is gone" } as const;
+  return [{ kind: "send-peer", message }];
 }
 
 export function onPeerLost(state: SourceState, atMs: number): SourceStep {

@@ -160,6 +160,17 @@ test("D3: a refused guest is offered back only after the source's statement and 
   assert.deepEqual(kinds(run(stated.state, { kind: "destroyed" }).commands), ["destination-returns"]);
 });
 
+test("D3: a source's statement does not outlive its copy, nor the link it came over", () => {
+  let refused = run(begun, ...toStarting, { kind: "peer-said", message: { kind: "source-complete" } }).state;
+  refused = { ...run(refused, { kind: "run-answered", answer: "refused", detail: "" }).state, triesLeft: 0 };
+  const handBack = (...events: DestinationEvent[]) =>
+    kinds(run(refused, ...events, { kind: "journalled", what: "run-refused" }).commands);
+  const message = { kind: "failed", reason: "guest-ended", detail: "" } as const;
+  assert.deepEqual(handBack(), ["destroy-copy"]);
+  assert.deepEqual(handBack({ kind: "peer-lost" }), ["wake"]);
+  assert.deepEqual(handBack({ kind: "peer-said", message }), ["wake"]);
+});
+
 test("D4: a copy that may have run and is gone is reported lost, never returned", () => {
   const step = run(begun, ...toStarting, { kind: "guest-ended", how: "killed", detail: "" });
   assert.deepEqual(kinds(step.commands), ["guest-confirmed"]);
@@ -235,6 +246,19 @@ test("D3, D4: a lost copy whose abort is refused by a commit is returned, or nam
   assert.deepEqual(after(1, 0), ["guest-confirmed"]);
   assert.deepEqual(after(1, 1), ["destination-returns"]);
   assert.deepEqual(after(0, 0), ["destination-returns"]);
+});
+
+test("a lost guest that an earlier life of the agent has reported is not returned for ever", () => {
+  const journal = { commitSent: true, runIntent: 0, runRefused: 0, relinquished: false };
+  const confirmed = recordWith("committed", { confirmed: true });
+  const refused = {
+    kind: "report-answered",
+    report: "destination-aborts",
+    outcome: "refused",
+    record: confirmed,
+  } as const;
+  const step = run(recoverDestination(begun, journal, "ended").state, refused);
+  assert.equal(step.state.stage, "reporting");
 });
 
 test("it answers the source's ask with its own fresh reading", () => {

@@ -200,6 +200,17 @@ test("S3: a refused lock file is tried again and alarmed, the guest standing mea
   assert.deepEqual(kinds(step.commands), ["migration-progressed", "wake"]);
 });
 
+test("S4: a source that loses the copy it stated to have says so", () => {
+  const lost: SourceEvent = { kind: "guest-ended", how: "killed", detail: "" };
+  const committed: SourceEvent = { kind: "record-known", record: recordWith("committed") };
+  const linked: SourceEvent = { kind: "peer-linked" };
+  const said = run(begun, ...toDoubt, linked, committed, lost).commands.flatMap((command) =>
+    command.kind === "send-peer" ? [command.message.kind] : [],
+  );
+  assert.deepEqual(said, ["failed"]);
+  assert.ok(!run(begun, ...toDoubt, lost).commands.some(({ kind }) => kind === "send-peer"), "nothing was stated yet");
+});
+
 test("S4: a committed copy is kept until it is confirmed, then ended", () => {
   const committed = run(begun, ...toDoubt, { kind: "record-known", record: recordWith("committed") });
   assert.deepEqual(kinds(committed.commands), ["relay-record", "send-peer"]);

@@ -1,0 +1,36 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { pointsOf } from "./points.ts";
+import { run, scenarios } from "./scenarios.ts";
+
+for (const scenario of scenarios.filter(({ isQuick }) => isQuick)) {
+  test(`${scenario.name}: no order of steps breaks a promise, and from each state there is a way to the end`, () => {
+    const found = run(scenario, 400_000);
+    assert.equal(found.harm, null, JSON.stringify(found.harm, null, 1));
+    assert.ok(found.isExhausted, `more than ${found.states} states`);
+    assert.equal(found.stuck, null, JSON.stringify(found.stuck, null, 1));
+    assert.ok(found.states > 30_000, "the world has become too small to prove anything");
+  });
+}
+
+test("the exploration reaches every verdict, every stage of both roles, and every way a copy may be lost", () => {
+  const everything = scenarios.find(({ name }) => name === "one move, one fault, tokens kept at once");
+  assert.ok(everything);
+  const reached = pointsOf(run(everything, 400_000).parts);
+  for (const point of [
+    "aborted by source",
+    "aborted by destination",
+    "committed, unconfirmed",
+    "committed, running",
+    "committed, guest-lost",
+    "returned",
+    "source copyless",
+    "source in-doubt",
+    "destination refused",
+    "destination returning",
+    "destination lost",
+    "source's journal lost",
+  ]) {
+    assert.ok(reached.has(point), `${point} was never reached`);
+  }
+});

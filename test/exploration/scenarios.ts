@@ -1,0 +1,119 @@
+// What is explored, each to the end of its stated bound. Their union is what docs/exploration.md promises.
+import { type Exploration, explore } from "./engine/explorer.ts";
+import { modelOf, type Setting } from "./model.ts";
+import type { Feature } from "./steps/steps.ts";
+import { production, type Rules } from "./world/rules.ts";
+
+export type Scenario = {
+  name: string;
+  /** For a reader: what may happen, and how often. */
+  bound: string;
+  setting: Setting;
+  faults: number;
+  /** Where the production code leaves room, the room that is explored. */
+  rules?: (rules: Rules) => Rules;
+  /** Small enough for every change to be checked with it. */
+  isQuick: boolean;
+};
+
+/** Whatever fails by itself, one request, message, process or host at a time. */
+export const everyFault: Feature[] = [
+  "requests",
+  "late",
+  "links",
+  "agents",
+  "journals",
+  "journal-writes",
+  "guests",
+  "refusals",
+  "launches",
+  "supervisors",
+  "reboots",
+  "wipes",
+  "cuts",
+  "unplugs",
+  "impatience",
+];
+
+const one = (features: Feature[], change: Partial<Setting> = {}): Setting => ({
+  hosts: 3,
+  vms: 1,
+  movesPerVm: 1,
+  startsPerVm: 0,
+  overlaps: false,
+  features: new Set(features),
+  ...change,
+});
+
+export const scenarios: Scenario[] = [
+  {
+    name: "one move, one fault of every kind",
+    bound: "1 VM, 1 migration, 1 fault of any kind, a cancel at any time",
+    setting: one([...everyFault, "cancel"]),
+    faults: 1,
+    isQuick: false,
+  },
+  {
+    name: "one move, one fault, tokens kept at once",
+    bound: "the same without a cancel; every record's token is journalled at once instead of late",
+    setting: one(everyFault),
+    faults: 1,
+    rules: (rules) => ({ ...rules, keepsTokensAtOnce: true }),
+    isQuick: true,
+  },
+  {
+    name: "one move, everybody cut off twice",
+    bound: "1 VM, 1 migration, 2 faults: cuts of any host from the control plane or the migration network",
+    setting: one(["cuts", "unplugs"]),
+    faults: 2,
+    isQuick: false,
+  },
+  {
+    name: "one move, two deaths",
+    bound: "1 VM, 1 migration, 2 faults: guests, agents, hosts with their journal or without",
+    setting: one(["guests", "agents", "reboots", "wipes"]),
+    faults: 2,
+    isQuick: false,
+  },
+  {
+    name: "one move, two refusals",
+    bound: "1 VM, 1 migration, 2 faults: hypervisors that refuse, journals that cannot be written, hosts that reboot",
+    setting: one(["refusals", "journal-writes", "reboots", "guests"]),
+    faults: 2,
+    isQuick: true,
+  },
+  {
+    name: "there and back",
+    bound:
+      "1 VM, 2 migrations one after the other to any host, 1 fault: agents, guests, hosts, supervisors; a cancel each",
+    setting: one(["agents", "guests", "reboots", "wipes", "supervisors"], { movesPerVm: 2 }),
+    faults: 1,
+    isQuick: false,
+  },
+  {
+    name: "there and back at once",
+    bound: "1 VM, 2 migrations to any host, the second while hosts of the first still clear up; no fault",
+    setting: one([], { movesPerVm: 2, overlaps: true }),
+    faults: 0,
+    isQuick: false,
+  },
+  {
+    name: "two VMs",
+    bound: "2 VMs on 2 of 3 hosts, 1 migration each to any host, 1 fault: agents, hosts",
+    setting: one(["agents", "reboots"], { vms: 2 }),
+    faults: 1,
+    isQuick: false,
+  },
+  {
+    name: "stopped and started",
+    bound: "1 VM, 1 migration, a stop at any time, a start from disk on any host, no fault",
+    setting: one(["stop", "start"], { startsPerVm: 1 }),
+    faults: 0,
+    isQuick: true,
+  },
+];
+
+export function run(scenario: Scenario, stateLimit: number, rules: Rules = production): Exploration {
+  const own = scenario.rules ? scenario.rules(rules) : rules;
+  return explore(modelOf(scenario.setting, own), { faults: scenario.faults, states: stateLimit });
+}

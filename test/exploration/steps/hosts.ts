@@ -1,0 +1,221 @@
+// Hosts and their agents: they claim, die, come back, reboot, are cut off, and may be gone for good.
+import {
+  accept,
+  beginAtDestination,
+  beginAtSource,
+  breakLink,
+  dropRole,
+  feedDestination,
+  feedSource,
+  hear,
+  noteRecord,
+  raiseToken,
+  recoverRole,
+} from "../world/agents.ts";
+import { recordNow } from "../world/control-plane.ts";
+import { breakStream, endCopy } from "../world/copies.ts";
+import {
+  guestAt,
+  hostAt,
+  hostIds,
+  isUnfinished,
+  type Journal,
+  moveAt,
+  putGuest,
+  putHost,
+  putMove,
+  putQueue,
+  putWire,
+  type Side,
+  sidesAt,
+  vmOf,
+  type World,
+} from "../world/world.ts";
+import { excuseLoss } from "./guests.ts";
+import { sideOf } from "./messages.ts";
+import type { Adders } from "./steps.ts";
+
+export function hostSteps(adders: Adders): void {
+  for (const [h, host] of adders.before.hosts.entries()) {
+    if (host.agent === "up") {
+      claimSteps(adders, h);
+      downSteps(adders, h);
+    }
+    if (host.agent === "down") adders.add(`${hostIds[h]}'s agent is back`, "plain", (world) => comeBack(world, h));
+    cutSteps(adders, h);
+  }
+}
+
+/** A heartbeat or a ring finds something new; a claim brings what the host is to do, and the record along. */
+function claimSteps({ before, add, fault }: Adders, h: number): void {
+  const { slot, isAway } = hostAt(before, h);
+  if (!slot || isAway) return;
+  const { move: m, side } = slot;
+  const move = moveAt(before, m);
+  const role = move[side];
+  const journal = move.wire.journal[side];
+  if (role) {
+    const record = recordNow(before, m);
+    if (record.verdict === "open" && !record.cancelRequested) return;
+    if (role.record && isSameRecord(role.record, record)) return;
+    add(`M${m} ${side}'s claim brings the record`, "plain", (world) => noteRecord(world, m, side, record));
+    return;
+  }
+  if (journal) return;
+  const isOpen = move.record.verdict.kind === "open";
+  if (isOpen && move.record.openedUnderToken < (hostAt(before, h).tokens[vmOf(move)] ?? 0)) return;
+  add(`M${m} ${side} claims`, "plain", (world) => claim(world, h, m, side));
+  if (!slot.isClaimed) {
+    fault("requests", `M${m} ${side} claims, answer lost`, (world) =>
+      putHost(world, h, { slot: { ...slot, isClaimed: true, lostClaim: true } }),
+    );
+  }
+}
+
+function isSameRecord(
+  one: { verdict: string; confirmed: boolean; cancelRequested: unknown },
+  other: typeof one,
+): boolean {
+  return (
+    one.verdict === other.verdict && one.confirmed === other.confirmed && one.cancelRequested === other.cancelRequested
+  );
+}
+
+function claim(world: World, h: number, m: number, side: Side): void {
+  const { slot } = hostAt(world, h);
+  if (!slot) return;
+  const { record, wire } = moveAt(world, m);
+  const isOpen = record.verdict.kind === "open";
+  // A verdict stands already, or this host has begun it before: a missing journal is a lost one.
+  const isLost = (slot.isClaimed && !slot.lostClaim) || !isOpen;
+  putHost(world, h, { slot: { ...slot, isClaimed: true } });
+  putWire(world, m, { journal: { ...wire.journal, [side]: newJournal(world, side, isLost) } });
+  raiseToken(world, h, vmOf(moveAt(world, m)), record.openedUnderToken);
+  if (isLost) {
+    recoverRole(world, m, side);
+    return;
+  }
+  if (side === "source") putMove(world, m, { source: beginAtSource(world, m) });
+  else putMove(world, m, { destination: beginAtDestination(world, m) });
+  const known = accept(world, m, side, recordNow(world, m));
+  if (known) hear(world, m, side, { kind: "record-known", record: known });
+  if (side === "source") feedSource(world, m, { kind: "started", isExpired: false });
+  else feedDestination(world, m, { kind: "started", isExpired: false });
+}
+
+function newJournal(world: World, side: Side, isLost: boolean): NonNullable<Journal[Side]> {
+  if (side === "source") return { isOver: false, hasAsked: false, isLost };
+  const { worstCase } = world.rules;
+  return {
+    isOver: false,
+    commitSent: isLost && worstCase.commitSent,
+    runIntent: isLost ? worstCase.runIntent : 0,
+    runRefused: 0,
+    relinquished: false,
+  };
+}
+
+function downSteps({ before, fault }: Adders, h: number): void {
+  const name = hostIds[h];
+  const hasWork = sidesAt(before, h).some(({ m, side }) => isUnfinished(moveAt(before, m), side));
+  const hasCopies = before.guests.some(({ copies }) =>
+    copies.some((copy) => copy.host === h && copy.machine !== "ended"),
+  );
+  if (hasWork) {
+    fault("agents", `${name}'s agent dies`, (world) => stopAgent(world, h));
+    fault("journals", `${name}'s agent dies and its journal is lost`, (world) => {
+      stopAgent(world, h);
+      wipe(world, h, false);
+    });
+  }
+  if (!hasWork && !hasCopies) return;
+  fault("reboots", `${name} reboots`, (world) => reboot(world, h));
+  fault("wipes", `${name} reboots and has lost its journal`, (world) => {
+    reboot(world, h);
+    wipe(world, h, true);
+  });
+  fault("losses", `${name} is gone`, (world) => {
+    reboot(world, h);
+    putHost(world, h, { agent: "gone" });
+  });
+}
+
+function stopAgent(world: World, h: number): void {
+  const host = hostAt(world, h);
+  putHost(world, h, { agent: "down", slot: host.slot && { ...host.slot, lostClaim: false } });
+  for (const { m, side } of sidesAt(world, h)) if (moveAt(world, m)[side]) dropRole(world, m, side);
+}
+
+export function reboot(world: World, h: number): void {
+  stopAgent(world, h);
+  putHost(world, h, { isNewLife: true });
+  for (const v of world.guests.keys()) {
+    for (const copy of guestAt(world, v).copies) {
+      if (copy.host !== h || copy.machine === "ended") continue;
+      excuseLoss(world, v, copy);
+      endCopy(world, v, copy.id);
+    }
+  }
+  for (const { m } of sidesAt(world, h)) {
+    breakStream(world, m);
+    breakLink(world, m);
+  }
+}
+
+/** @param hasLostGates the gates lie in a folder of their own */
+function wipe(world: World, h: number, hasLostGates: boolean): void {
+  for (const { m, side } of sidesAt(world, h)) {
+    // Rule 6: a missing journal counts as "may have run", so a commit that was sent may cost the guest.
+    const { wire } = moveAt(world, m);
+    if (side === "destination" && wire.journal.destination?.commitSent && isUnfinished(moveAt(world, m), side)) {
+      putGuest(world, vmOf(moveAt(world, m)), { isExcused: true });
+    }
+  }
+  putHost(world, h, { tokens: hostAt(world, h).tokens.map(() => 0) });
+  for (const { m, side } of sidesAt(world, h)) {
+    const { wire } = moveAt(world, m);
+    // Where the slot is free nothing will ever be asked of that journal.
+    const journal = {
+      ...wire.journal,
+      [side]: hostAt(world, h).slot?.move === m ? null : overJournal(wire.journal[side]),
+    };
+    putWire(world, m, { journal, ...(side === "source" && hasLostGates ? { gate: null } : {}) });
+  }
+}
+const overJournal = <J extends Journal[Side]>(journal: J): J => journal && { ...journal, isOver: true };
+
+function comeBack(world: World, h: number): void {
+  if (hostAt(world, h).isNewLife) {
+    // What an older incarnation sent is not heard any more.
+    for (const { m, side } of sidesAt(world, h)) {
+      const move = moveAt(world, m);
+      const late = move.queue.late.filter((report) => sideOf(move, report) !== side);
+      putQueue(world, m, { late });
+    }
+  }
+  putHost(world, h, { agent: "up", isNewLife: false });
+  for (const { m, side } of sidesAt(world, h)) {
+    if (isUnfinished(moveAt(world, m), side)) recoverRole(world, m, side);
+  }
+}
+
+/** Cut off for as long as it takes. */
+function cutSteps({ before, add, fault }: Adders, h: number): void {
+  const { isAway, isUnplugged } = hostAt(before, h);
+  const name = hostIds[h];
+  const hasWork = sidesAt(before, h).some(({ m, side }) => isUnfinished(moveAt(before, m), side));
+  if (isAway) add(`${name} reaches the control plane again`, "plain", (world) => putHost(world, h, { isAway: false }));
+  else if (hasWork)
+    fault("cuts", `${name} is cut off from the control plane`, (world) => putHost(world, h, { isAway: true }));
+  if (isUnplugged) {
+    add(`${name} reaches the migration network again`, "plain", (world) => putHost(world, h, { isUnplugged: false }));
+  } else if (hasWork) {
+    fault("unplugs", `${name} is cut off from the migration network`, (world) => {
+      putHost(world, h, { isUnplugged: true });
+      for (const { m } of sidesAt(world, h)) {
+        breakStream(world, m);
+        breakLink(world, m);
+      }
+    });
+  }
+}

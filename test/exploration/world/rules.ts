@@ -1,0 +1,91 @@
+// The production code that decides, in one place, so that a mutant can take one piece of it away.
+import { stampFor } from "../../../agents/adapters/lock-rule.ts";
+import { advanceDestination, recoverDestination } from "../../../agents/domain/destination.ts";
+import { advanceSource, recoverSource } from "../../../agents/domain/source.ts";
+import { seeCopy } from "../../../functions/domain/copies.ts";
+import { decideMotion, recordSeen, requestCancel, settle } from "../../../functions/domain/motion.ts";
+import { startVm } from "../../../functions/domain/vms.ts";
+import type { MigrationRecord } from "../../../schemas/migration.ts";
+
+export type Rules = {
+  advanceSource: typeof advanceSource;
+  recoverSource: typeof recoverSource;
+  advanceDestination: typeof advanceDestination;
+  recoverDestination: typeof recoverDestination;
+  decideMotion: typeof decideMotion;
+  recordSeen: typeof recordSeen;
+  requestCancel: typeof requestCancel;
+  settle: typeof settle;
+  seeCopy: typeof seeCopy;
+  startVm: typeof startVm;
+  stampFor: typeof stampFor;
+  /** May an agent act on a record, by the highest token it has journalled? (agents/roles/context.ts) */
+  mayActOn(record: MigrationRecord, highestToken: number, ownCopyId: string): boolean;
+  /** What stands at the gate after somebody wanted to create one or the other. */
+  decideGate(found: Gate, wanted: "past" | "cancelled"): "past" | "cancelled";
+  /** What a missing journal counts as. */
+  worstCase: { commitSent: boolean; runIntent: number; gateUnknown: boolean };
+  /** The parts of a supervisor's and an agent's work that are not pure functions in production. */
+  habits: Habits;
+  /** Refusals to run before the guest is offered back; production has more, to the same effect. */
+  tries: number;
+  /** Whether a host journals a record's token at once or, as slow as can be, never; in production it is soon after. */
+  keepsTokensAtOnce: boolean;
+};
+type Gate = "past" | "cancelled" | null;
+export type Habits = {
+  /** `past` is durable before anything follows from it. */
+  journalsPast: boolean;
+  /** The lock file is given up when the gate is past. */
+  yieldsLock: boolean;
+  /** The lock file is taken before the guest executes. */
+  takesLock: boolean;
+  /** A hypervisor that fails behind its gate leaves the guest standing. */
+  staysStopped: boolean;
+  /** A fact is durable before the machine hears that it is. */
+  journalsFacts: boolean;
+  /** The control plane aborts nothing by itself that the source has claimed. */
+  leavesAbortsToHosts: boolean;
+  /** A guest that is gone is not started again unasked. */
+  startsOnlyWhenAsked: boolean;
+  /** A word is taken only from the lives it was asked of. */
+  provesWord: boolean;
+  /** Writes that can move nothing any more are watched on, for rules that let them. */
+  watchesLateWrites: boolean;
+  /** Records of other migrations are heard. */
+  hearsOthersRecords: boolean;
+};
+
+export const production: Rules = {
+  advanceSource,
+  recoverSource,
+  advanceDestination,
+  recoverDestination,
+  decideMotion,
+  recordSeen,
+  requestCancel,
+  settle,
+  seeCopy,
+  startVm,
+  stampFor,
+  mayActOn(record, highestToken, ownCopyId) {
+    const isOld = record.verdictToken < highestToken;
+    return !(isOld && (record.verdict === "open" || record.owner.copyId === ownCopyId));
+  },
+  decideGate: (found, wanted) => found ?? wanted,
+  worstCase: { commitSent: true, runIntent: 1, gateUnknown: true },
+  habits: {
+    journalsPast: true,
+    yieldsLock: true,
+    takesLock: true,
+    staysStopped: true,
+    journalsFacts: true,
+    leavesAbortsToHosts: true,
+    startsOnlyWhenAsked: true,
+    provesWord: true,
+    watchesLateWrites: false,
+    hearsOthersRecords: false,
+  },
+  tries: 1,
+  keepsTokensAtOnce: false,
+};
