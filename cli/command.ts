@@ -32,14 +32,28 @@ export function apiCommand(definition: {
   example: string;
   needs?: string[];
   takes?: { [option: string]: string };
+  /** What is meant by an option of `needs`, where it is no name. */
+  meant?: { [option: string]: string };
+  /** Before what is shown of the options: what to know before it is run. */
+  notes?: string[];
   flags?: { [option: string]: string };
   /** Without a cluster of its own. */
   withoutCluster?: boolean;
   run(call: ApiCall): Promise<void>;
 }): Command {
-  const { name, summary, example, needs = [], takes = {}, flags = {}, withoutCluster = false } = definition;
+  const {
+    name,
+    summary,
+    example,
+    needs = [],
+    takes = {},
+    flags = {},
+    meant = {},
+    notes = [],
+    withoutCluster = false,
+  } = definition;
   const optionLines = [
-    ...needs.map((option) => `  --${option} NAME`),
+    ...needs.map((option) => `  --${option} ${meant[option] ?? "NAME"}`),
     ...Object.entries({ ...takes, ...flags }).map(([option, what]) => `  --${option}  ${what}`),
     ...(withoutCluster ? [] : ["  --cluster NAME  (or DROVER_CLUSTER)"]),
     "  -o, --output json|table  (table)",
@@ -48,7 +62,17 @@ export function apiCommand(definition: {
   return {
     name,
     summary,
-    help: [`drover ${name}: ${summary}`, "", `  ${example}`, "", ...optionLines, "", environment].join("\n"),
+    help: [
+      `drover ${name}: ${summary}`,
+      "",
+      `  ${example}`,
+      "",
+      ...notes,
+      ...(notes.length > 0 ? [""] : []),
+      ...optionLines,
+      "",
+      environment,
+    ].join("\n"),
     run: async (args) => {
       const options: NonNullable<ParseArgsConfig["options"]> = {
         output: { type: "string", short: "o" },

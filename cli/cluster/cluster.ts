@@ -21,6 +21,8 @@ export type ClusterOptions = {
   guestMemoryMiB: number;
   /** How often hosts report when idle, so that guests' reports are fresh. */
   heartbeatMs?: number;
+  /** How long a silent host still counts as alive. */
+  leaseMs?: number;
   /** Where the control plane listens. */
   port?: number;
   /** Told of each step as it is done. */
@@ -79,6 +81,7 @@ async function startIn(folder: string, reaper: Reaper, options: ClusterOptions):
   if (aws.description) step(aws.description);
 
   const heartbeat = options.heartbeatMs === undefined ? {} : { DROVER_HEARTBEAT_MS: String(options.heartbeatMs) };
+  const lease = options.leaseMs === undefined ? {} : { DROVER_LEASE_MS: String(options.leaseMs) };
   const controlPlane = await startChild({
     name: "control-plane",
     program: programPath("functions/runtime/node"),
@@ -95,6 +98,7 @@ async function startIn(folder: string, reaper: Reaper, options: ClusterOptions):
       DROVER_SIGNING_KEY_FILE: signingKeyFile,
       DROVER_BOOTSTRAP_KEY_FILE: keyFile,
       ...heartbeat,
+      ...lease,
       ...aws.environment,
     },
   });

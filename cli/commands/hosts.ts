@@ -41,7 +41,14 @@ export const hostCommands: Command[] = [
     name: "host declare-lost",
     summary: "say that a host is off for good, so that its VMs can be started elsewhere",
     example: `drover host declare-lost --host host-a --reason "power cut in rack 7" --statement "${lostStatement}"`,
+    notes: [
+      "First make sure that the host is off: switch it off, or fence it. One that only lost its network still runs its",
+      "guests. From then on nothing counts that this life of the host says, its part in a migration is over, and the",
+      "guests it owned are guest-lost; `drover vm force` starts them elsewhere. Refused while the host is heard of.",
+      "What to check, and what can be lost in each case: docs/lost-host.md",
+    ],
     needs: ["host", "reason", "statement"],
+    meant: { reason: '"WHY", for the record', statement: `"${lostStatement}"  (to the letter)` },
     takes: { incarnation: "the one that has ended (the host's latest)" },
     run: async ({ api, cluster, values, output }) => {
       const host = String(values["host"]);

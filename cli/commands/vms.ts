@@ -62,10 +62,20 @@ export const vmCommands: Command[] = [
     name: "vm force",
     summary: "after its host was declared lost: start a VM from its disk, or take it back",
     example: 'drover vm force --vm vm-1 --start-from-disk host-b --reason "power cut in rack 7"',
+    notes: [
+      "Choose one. Starting from the disk loses what the guest had in memory. Taking back loses nothing: for a VM that",
+      "was moving, whose destination had committed and was lost; its old host goes on if the lock file proves that the",
+      "new one never ran it, and `drover vm show` tells (alarm take-back-refused) if it does not.",
+      "A start waits while another process holds the VM's lock file: the guest may run after all. Find that process;",
+      "only if it is gone and the file still looks held, add:",
+      `  --override-lock-file "${unlockStatement}"`,
+      "Said of a guest that runs, this makes two of it, and its disk is lost. More: docs/lost-host.md",
+    ],
     needs: ["vm", "reason"],
+    meant: { reason: '"WHY", for the record' },
     takes: {
       "start-from-disk": "HOST: a new start there; what the guest had in memory is lost",
-      "override-lock-file": `"${unlockStatement}": only if its lock file stays held`,
+      "override-lock-file": "the words above, with --start-from-disk: replaces a lock file whose holder is gone",
     },
     flags: { "take-back": "the source of a committed migration goes on, if the destination never ran the guest" },
     run: async ({ api, cluster, values, output }) => {

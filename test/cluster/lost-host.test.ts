@@ -181,6 +181,80 @@ test("both hosts of an open migration lost: the operator decides, and hosts that
   });
 });
 
+test("a destination host lost before it has committed: the source goes on by itself, nothing is forced or lost", () =>
+  withCluster({ hosts: 2 }, async (cluster) => {
+    await cluster.runVm("vm-1", "host-a");
+    const { id } = await cluster.request("vm-1", "host-b", { limits: { bandwidthLimitBytesPerSecond: 4_000_000 } });
+    await cluster.until(async () => (await cluster.migration(id)).phase === "precopy");
+    cluster.host("host-b").losePower();
+    await declareLost(cluster, "host-b");
+    assert.equal((await cluster.ended(id)).verdict, "aborted");
+    assert.deepEqual(cluster.executing("vm-1"), ["host-a"]);
+    assert.equal((await cluster.vm("vm-1")).runState, "running");
+    const forced = await force(cluster, "vm-1", { kind: "start-from-disk", host: "host-a" });
+    assert.equal((forced.body as { code: string }).code, "host-not-lost");
+    await slotsAreFree(cluster);
+  }));
+
+test("both hosts lost after the commit: nothing is there to take back, and the VM starts from disk", async () => {
+  const loss = loses("destination-commits", "after", ["host-a", "host-b"]);
+  await withCluster({ hosts: 3, intercept: loss.intercept }, async (cluster) => {
+    loss.begin(cluster);
+    await cluster.runVm("vm-1", "host-a");
+    const { id } = await cluster.request("vm-1", "host-b");
+    await cluster.until(async () => (await cluster.migration(id)).verdict === "committed");
+    await declareLost(cluster, "host-a");
+    const early = await force(cluster, "vm-1", { kind: "start-from-disk", host: "host-c" });
+    assert.equal((early.body as { code: string }).code, "host-may-decide", "the destination owns it and may come back");
+    await declareLost(cluster, "host-b");
+    const back = await force(cluster, "vm-1", { kind: "take-back" });
+    assert.equal((back.body as { code: string }).code, "destination-may-have-run");
+    assert.equal((await force(cluster, "vm-1", { kind: "start-from-disk", host: "host-c" })).status, 202);
+    await cluster.until(() => cluster.executing("vm-1")[0] === "host-c");
+    assert.equal((await cluster.ended(id)).verdict, "forced");
+    for (const hostId of ["host-a", "host-b"]) {
+      cluster.host(hostId).reboot();
+      await cluster.host(hostId).startAgent();
+    }
+    await slotsAreFree(cluster);
+    assert.deepEqual(cluster.executing("vm-1"), ["host-c"]);
+  });
+});
+
+test("a host declared lost that lives: what was started elsewhere it ends, its other guests run on and are adopted again", () =>
+  withCluster({ hosts: 2 }, async (cluster) => {
+    await cluster.runVm("vm-1", "host-a");
+    await cluster.runVm("vm-2", "host-a");
+    cluster.host("host-a").isCutOff = true;
+    await declareLost(cluster, "host-a");
+    await cluster.until(async () => (await cluster.vm("vm-2")).runState === "guest-lost");
+    assert.equal((await force(cluster, "vm-1", { kind: "start-from-disk", host: "host-b" })).status, 202);
+    cluster.host("host-a").isCutOff = false;
+    await cluster.until(() => cluster.executing("vm-1")[0] === "host-b");
+    await cluster.until(async () => (await cluster.vm("vm-2")).runState === "running");
+    assert.deepEqual(cluster.executing("vm-2"), ["host-a"]);
+    const runs = cluster.executions.intervals.filter((interval) => interval.vmId === "vm-2");
+    assert.equal(runs.length, 1, "it never stopped");
+  }));
+
+test("force told a lie about both ends of a migration: the guest that runs on bars the second, until it is heard of", () =>
+  withCluster({ hosts: 3 }, async (cluster) => {
+    await cluster.runVm("vm-1", "host-a");
+    const { id } = await cluster.request("vm-1", "host-b", { limits: { bandwidthLimitBytesPerSecond: 1_000_000 } });
+    await cluster.until(async () => (await cluster.migration(id)).phase === "precopy");
+    for (const hostId of ["host-a", "host-b"]) cluster.host(hostId).isCutOff = true;
+    for (const hostId of ["host-a", "host-b"]) await declareLost(cluster, hostId);
+    assert.equal((await force(cluster, "vm-1", { kind: "start-from-disk", host: "host-c" })).status, 202);
+    await cluster.until(async () => (await cluster.vm("vm-1")).alarms.some(({ code }) => code === "run-refused"));
+    assert.deepEqual(cluster.executing("vm-1"), ["host-a"]);
+    for (const hostId of ["host-a", "host-b"]) cluster.host(hostId).isCutOff = false;
+    await cluster.until(() => cluster.executing("vm-1")[0] === "host-c");
+    await slotsAreFree(cluster);
+    for (const hostId of ["host-a", "host-b"]) {
+      await cluster.until(() => cluster.host(hostId).simulated.processes().length === 0);
+    }
+  }));
+
 test("force told a lie: the lock file keeps the second copy from running, until the guest that lives is ended", () =>
   withCluster({ hosts: 2 }, async (cluster) => {
     await cluster.runVm("vm-1", "host-a");

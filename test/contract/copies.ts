@@ -163,6 +163,29 @@ export function copiesContract(name: string, makeBench: () => Promise<CopiesBenc
       assert.equal((await copy.status()).machine, "stopped");
     });
 
+    test("force told a lie: however often a second copy is let run, it never does while the guest that lives holds the lock file", async () => {
+      const alive = await running();
+      const second = await there.launch(request(destinationCopy));
+      for (let attempt = 0; attempt < 30; attempt += 1) {
+        const outcome = await second.run(token + 1 + attempt);
+        assert.equal(outcome.kind === "refused" && outcome.by, "lock-held");
+        assert.equal((await second.status()).machine, "held", "it has executed nothing");
+      }
+      assert.deepEqual(await look(alive), { machine: "running", lock: "held", ended: null, gate: null });
+      await alive.destroy();
+      assert.deepEqual(await second.run(token + 40), { kind: "granted" }, "once that guest is ended it may");
+    });
+
+    test("an override that comes late replaces nothing of a newer owner", async () => {
+      const newer = await there.launch(request(destinationCopy));
+      assert.deepEqual(await newer.run(token + 2), { kind: "granted" });
+      const late = await here.launch(request(sourceCopy));
+      const outcome = await late.run(token + 1, true);
+      assert.equal(outcome.kind === "refused" && outcome.by, "lock-superseded");
+      assert.equal((await late.status()).machine, "held");
+      assert.deepEqual(await look(newer), { machine: "running", lock: "held", ended: null, gate: null });
+    });
+
     test("I1: while one copy holds the lock file no other copy of the VM executes", async () => {
       await running();
       const other = await there.launch(request(destinationCopy));
