@@ -86,14 +86,14 @@ function alarmsOf({ migration, sessions }: InMotion, frozenSince: number | null,
     alarms.push({
       code: "guest-frozen",
       since: instantText(frozenSince),
-      detail: `The guest stands still, whole, because nobody can know yet who owns it; it goes on when the control plane or the peer of migration ${migration.id} is reached.`,
+      detail: `The guest stands still, whole, because nobody can know yet who owns it; it goes on when the control plane or the peer of migration ${migration.id} is reached. If a host is gone for good: docs/lost-host.md.`,
     });
   }
   if (migration.takeBack?.refused) {
     alarms.push({
       code: "take-back-refused",
       since: instantText(migration.startedAt ?? migration.createdAt),
-      detail: `The source of migration ${migration.id} cannot take its copy back: ${migration.takeBack.refused}`,
+      detail: `The source of migration ${migration.id} cannot take its copy back: ${migration.takeBack.refused}. Start the VM from its disk: docs/lost-host.md.`,
     });
   }
   if (migration.stage !== "admitted") return alarms;
@@ -103,7 +103,7 @@ function alarmsOf({ migration, sessions }: InMotion, frozenSince: number | null,
     alarms.push({
       code: "lease-lapsed",
       since: instantText(session?.leaseExpiresAt ?? migration.createdAt),
-      detail: `Host "${migration[role].hostId}", ${role} of migration ${migration.id}, has not renewed its lease.`,
+      detail: `Host "${migration[role].hostId}", ${role} of migration ${migration.id}, has not renewed its lease. If it is gone for good: docs/lost-host.md.`,
     });
   }
   return alarms;

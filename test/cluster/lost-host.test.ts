@@ -270,6 +270,33 @@ test("force told a lie: the lock file keeps the second copy from running, until 
     assert.equal(cluster.host("host-a").simulated.processes().length, 0);
   }));
 
+test("a lock file that a lost host still seems to hold: the start waits, may be stopped and begun elsewhere, and runs on the words", () =>
+  withCluster({ hosts: 3 }, async (cluster) => {
+    await cluster.runVm("vm-1", "host-a");
+    const { owner, fencingToken } = await cluster.vm("vm-1");
+    cluster.host("host-a").losePower();
+    // The storage never heard that the host is gone.
+    const ghost = await cluster.locks.as({}).take("vm-1", owner?.copyId ?? "", fencingToken);
+    assert.equal(ghost.kind, "taken");
+    await declareLost(cluster, "host-a");
+    const isRefused = async () => (await cluster.vm("vm-1")).alarms.some(({ code }) => code === "run-refused");
+    assert.equal((await force(cluster, "vm-1", { kind: "start-from-disk", host: "host-b" })).status, 202);
+    await cluster.until(isRefused);
+    await cluster.call("POST", cluster.path("vms/vm-1/stop"), {});
+    await cluster.until(async () => (await cluster.vm("vm-1")).runState === "stopped");
+    await cluster.call("POST", cluster.path("vms/vm-1/start"), { host: "host-c" });
+    await cluster.until(isRefused);
+    assert.deepEqual(cluster.executing("vm-1"), []);
+    const said = { kind: "start-from-disk", host: "host-c", overrideLockFile: unlockStatement };
+    assert.equal((await force(cluster, "vm-1", said)).status, 202);
+    await cluster.until(() => cluster.executing("vm-1")[0] === "host-c");
+    await cluster.until(async () => {
+      const vm = await cluster.vm("vm-1"); // The alarm ends with its host's next heartbeat.
+      return vm.runState === "running" && vm.alarms.length === 0;
+    });
+    assert.equal((await cluster.migrate("vm-1", "host-b")).phase, "completed");
+  }));
+
 test("a host declared lost that lives and returns before anything was started elsewhere keeps its guest", () =>
   withCluster({ hosts: 2 }, async (cluster) => {
     await cluster.runVm("vm-1", "host-a");
