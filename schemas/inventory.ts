@@ -24,6 +24,7 @@ export const InventoryCopy = z.object({
   lockFile: LockSeen.nullable(),
   gate: z.enum(["past", "cancelled"]).nullable(),
   isAtGate: z.boolean().meta({ description: "Stopped for a migration, and not let run since." }),
+  wasPaused: z.boolean().meta({ description: "It stood by its user's wish when it came to that gate." }),
   ended: z.enum(["powered-off", "crashed", "killed"]).nullable(),
 });
 export type InventoryCopy = z.infer<typeof InventoryCopy>;
@@ -43,7 +44,7 @@ export type InventoryMigration = z.infer<typeof InventoryMigration>;
 
 export const InventoryReport = z
   .object({
-    copies: z.array(InventoryCopy).max(64),
+    copies: z.array(InventoryCopy).max(192),
     migrations: z.array(InventoryMigration).max(24),
     tokens: z
       .array(z.object({ vmId: VmId, fencingToken: FencingToken }))

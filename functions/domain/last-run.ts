@@ -54,7 +54,7 @@ export function findLastRun(vm: VmInventory): LastRun {
   const running = highest(candidates.filter(({ seen }) => seen?.machine === "running"));
   const last = running ?? highest(candidates);
   if (last?.seen && last.seen.machine !== "ended") {
-    return { kind: "copy", copy: last.copy, state: stateOf(last.seen.machine) };
+    return { kind: "copy", copy: last.copy, state: stateOf(vm, last.seen) };
   }
   const heir = findHeir(vm, last);
   if (heir) return { kind: "copy", copy: refOf(heir), state: "loaded" };
@@ -64,9 +64,12 @@ export function findLastRun(vm: VmInventory): LastRun {
   return { kind: "gone", of: null, how: vm.lostHosts.size > 0 ? "host-lost" : "killed" };
 }
 
-function stateOf(machine: InventoryCopy["machine"]): "running" | "standing" | "loaded" {
+function stateOf({ parts }: VmInventory, { machine, copyId }: InventoryCopy): "running" | "standing" | "loaded" {
   if (machine === "running") return "running";
-  return machine === "stopped" ? "standing" : "loaded";
+  if (machine === "stopped") return "standing";
+  // Its host is done with the migration: it arrived paused.
+  const isArriving = parts.some(({ over, assignment }) => !over && assignment.destination.copyId === copyId);
+  return isArriving ? "loaded" : "standing";
 }
 
 function highest(candidates: Candidate[]): Candidate | null {
@@ -80,11 +83,11 @@ function highest(candidates: Candidate[]): Candidate | null {
   return best;
 }
 
-/** A copy takes its lock file before it executes; what is held, arriving or loaded never did. */
+/** A copy takes its lock file before it executes or arrives paused; one that is loaded and never did has only arrived. */
 function copiesThatRan({ copies }: VmInventory): Candidate[] {
   return copies
     .filter(({ machine, lockToken }) =>
-      machine === "ended" ? lockToken !== null : machine === "running" || machine === "stopped",
+      machine === "ended" || machine === "loaded" ? lockToken !== null : machine === "running" || machine === "stopped",
     )
     .map((seen) => ({ copy: refOf(seen), ranToken: seen.lockToken ?? 0, seen, how: seen.ended ?? "killed" }));
 }
@@ -114,9 +117,11 @@ function destinationsThatMayHave(vm: VmInventory): Candidate[] {
   return candidates;
 }
 
-function isPastAndStanding({ copies }: VmInventory, part: Part): boolean {
+/** The source's copy is past the gate of this very migration, and was not let run since. */
+export function isPastAndStanding({ copies }: VmInventory, part: Part): boolean {
   const source = copies.find(({ copyId }) => copyId === part.assignment.source.copyId);
-  return source?.machine === "stopped" && source.gate === "past" && source.isAtGate;
+  const isOfThis = source?.migrationId === part.assignment.migrationId;
+  return isOfThis && source.machine === "stopped" && source.gate === "past" && source.isAtGate;
 }
 
 /** L5 */

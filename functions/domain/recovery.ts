@@ -10,7 +10,7 @@
 import type { Assignment } from "../../schemas/agent.ts";
 import type { CopyRef } from "../../schemas/ids.ts";
 import type { VmSpec } from "../../schemas/vm.ts";
-import { findLastRun, type LastRun, type Part, type VmInventory } from "./last-run.ts";
+import { findLastRun, isPastAndStanding, type LastRun, type Part, type VmInventory } from "./last-run.ts";
 import { recordOf } from "./migrations.ts";
 import { settle } from "./motion.ts";
 import type { CopyDuty, MigrationState, Role, Seen, Slot, VmRecord } from "./records.ts";
@@ -53,7 +53,7 @@ export function recoverVm(standing: VmStanding, context: RecoveryContext): VmRec
     const owner = next ? next.source : ownerAfter(migration, last);
     return decide(migration, owner, { standing, last: next ? null : last, fencingToken });
   });
-  let vm: VmRecord = { ...vmBy(known, last, standing.inventory, context), fencingToken };
+  let vm: VmRecord = { ...vmBy(known, last, open, standing.inventory, context), fencingToken };
   const latest = decided.at(-1);
   // Where a third copy owns the guest, the VM has nothing to wait for.
   const isInMotion = latest && latest.verdict.kind !== "forced" && (latest.holds.source || latest.holds.destination);
@@ -141,6 +141,7 @@ function decide(
     startedAt: migration.startedAt ?? migration.createdAt,
     verdict,
     cancelRequested: null,
+    arrivesPaused: migration.arrivesPaused || isSourcePaused(inventory, migration),
     takeBack: null,
     seen: { source: seenOf("source"), destination: seenOf("destination") },
     holds: {
@@ -148,6 +149,11 @@ function decide(
       destination: isLost("destination") || isAtWork("destination"),
     },
   };
+}
+
+function isSourcePaused({ copies }: VmInventory, { source }: MigrationState): boolean {
+  const seen = copies.find(({ copyId }) => copyId === source.copyId);
+  return seen !== undefined && (seen.wasPaused || (seen.machine === "stopped" && !seen.isAtGate));
 }
 
 function verdictFor(
@@ -184,17 +190,18 @@ function hasLostItsJournal(inventory: VmInventory, migration: MigrationState, ro
   if (role !== "destination" || partOf(inventory, migration, role) || inventory.lostHosts.has(migration[role].hostId)) {
     return false;
   }
-  const source = inventory.copies.find(({ copyId }) => copyId === migration.source.copyId);
-  return (
-    partOf(inventory, migration, "source")?.over === false &&
-    source?.machine === "stopped" &&
-    source.gate === "past" &&
-    source.isAtGate
-  );
+  const source = partOf(inventory, migration, "source");
+  return source !== null && !source.over && isPastAndStanding(inventory, source);
 }
 
 /** R1, R4, R5 */
-function vmBy(known: VmRecord, last: LastRun, inventory: VmInventory, context: RecoveryContext): VmRecord {
+function vmBy(
+  known: VmRecord,
+  last: LastRun,
+  open: MigrationState[],
+  inventory: VmInventory,
+  context: RecoveryContext,
+): VmRecord {
   const atRest: VmRecord = { ...known, migrationId: null };
   if (known.deleted) return atRest;
   if (last.kind === "gone") {
@@ -203,18 +210,27 @@ function vmBy(known: VmRecord, last: LastRun, inventory: VmInventory, context: R
     return endGuest({ ...atRest, owner }, endOfGuest(last), context.restoreEpoch);
   }
   const isSame = known.owner?.copyId === last.copy.copyId;
-  const isAtGate = inventory.copies.find(({ copyId }) => copyId === last.copy.copyId)?.isAtGate ?? false;
-  const stands = last.state === "standing" && !isAtGate;
-  const wantedRunState =
-    isSame && known.wantedRunState !== "running" ? known.wantedRunState : stands ? "paused" : "running";
+  const hasMoved = open.some(
+    ({ source, destination }) => source.copyId === known.owner?.copyId && destination.copyId === last.copy.copyId,
+  );
+  const keepsWish = (isSame || hasMoved) && known.wantedRunState !== "running";
+  const wantedRunState = keepsWish ? known.wantedRunState : isPaused(inventory, last) ? "paused" : "running";
   return {
     ...atRest,
     owner: last.copy,
     wantedRunState,
     runState: last.state === "held" ? "starting" : wantedRunState === "stopped" ? "stopping" : wantedRunState,
     stoppedBecause: null,
-    deleteRequested: isSame && known.deleteRequested,
+    deleteRequested: keepsWish && known.deleteRequested,
+    // Resets belong to the copy that they were asked of; none is made that it did not know of.
+    ...(isSame ? {} : { resets: 0, resetsMade: 0 }),
   };
+}
+
+/** It stands, and not for a migration. */
+function isPaused({ copies }: VmInventory, last: Extract<LastRun, { kind: "copy" }>): boolean {
+  const seen = copies.find(({ copyId }) => copyId === last.copy.copyId);
+  return last.state === "standing" && (!seen?.isAtGate || seen.wasPaused);
 }
 
 function endOfGuest({ of, how }: Extract<LastRun, { kind: "gone" }>): GuestEnd {

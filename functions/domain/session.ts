@@ -118,7 +118,7 @@ export function isDeclaredLost({ lost, incarnation }: Session): boolean {
 export function endRecovery(session: Session): Session {
   const { recovery } = session;
   const hasTold = recovery?.kind === "recovering" && recovery.reportedAt !== null;
-  return hasTold ? { ...session, recovery: null } : session;
+  return hasTold && !isDeclaredLost(session) ? { ...session, recovery: null } : session;
 }
 
 /** From now on nothing that this incarnation says is taken. */

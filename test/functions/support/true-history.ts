@@ -121,6 +121,7 @@ export class TrueHistory {
       lockFile: null,
       gate: null,
       isAtGate: false,
+      wasPaused: false,
       ended: null,
       lock: false,
     });
