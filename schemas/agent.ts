@@ -88,6 +88,10 @@ export const HeartbeatAnswer = z
     heartbeatMs: z.int().min(1).meta({ description: "When to send the next one, idle." }),
     busyHeartbeatMs: z.int().min(1).meta({ description: "When to send the next one, migrating." }),
     assignmentsRevision: z.int().min(0).meta({ description: "When it is not the one last claimed, claim." }),
+    restoreEpoch: z.int().min(0).default(0).meta({ description: "Tokens of an older one count no more." }),
+    recovering: z.boolean().default(false).meta({
+      description: "The table was restored: tell what this host has, and decide nothing until this is false.",
+    }),
   })
   .meta({ id: "HeartbeatAnswer" });
 export type HeartbeatAnswer = z.infer<typeof HeartbeatAnswer>;

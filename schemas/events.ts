@@ -4,6 +4,10 @@ import { ClusterId, Instant } from "./ids.ts";
 
 export const EventKind = z.enum([
   "cluster-created",
+  "table-went-back",
+  "recovery-begun",
+  "recovery-ended",
+  "host-told-inventory",
   "host-joined",
   "host-incarnated",
   "host-facts-changed",

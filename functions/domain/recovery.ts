@@ -36,7 +36,7 @@ export type VmRecovery = {
   duties: { hostId: string; duty: CopyDuty }[];
 };
 
-const restored = "the table was restored from a backup; this is what the hosts told";
+export const restored = "the table was restored from a backup; this is what the hosts told";
 
 /** @returns null where nothing but the VM's name is known any more */
 export function recoverVm(standing: VmStanding, context: RecoveryContext): VmRecovery | null {
@@ -85,7 +85,8 @@ const buried = (vm: VmRecord): CopyRef => ({
   hostId: vm.owner?.hostId ?? "nobody",
   copyId: noCopy,
 });
-const noCopy = `copy_${"0".repeat(26)}`;
+/** The name of no copy that there is. */
+export const noCopy = `copy_${"0".repeat(26)}`;
 
 /** R2: those that a host is not done with, and those that the table shows as under way; in the order they began. */
 function migrationsOf({ migrations, inventory }: VmStanding, at: number): MigrationState[] {
@@ -98,7 +99,7 @@ function migrationsOf({ migrations, inventory }: VmStanding, at: number): Migrat
   );
 }
 
-function remade(assignment: Assignment, at: number): MigrationState {
+export function remade(assignment: Assignment, at: number): MigrationState {
   const { migrationId, vmId, mode, limits, fencingToken, issuedAt, source, destination } = assignment;
   return {
     id: migrationId,

@@ -12,6 +12,7 @@ import { Batch, type Place, type Stored } from "./items.ts";
 import { keys } from "./keys.ts";
 import { bothEnds, motionOf, putMotion, readMotion } from "./moving.ts";
 import { type HostPlaces, readHosts, readOne, readQueue, readStanding } from "./read.ts";
+import { isRecovering } from "./recovery.ts";
 import { retryConflicts } from "./retry.ts";
 
 /** Admits every queued migration whose hosts are free, in the order of asking. @returns how many it admitted */
@@ -27,7 +28,7 @@ export async function admitNext(ports: Ports, clusterId: string): Promise<number
 
 async function admitOnce(ports: Ports, clusterId: string): Promise<Admission[]> {
   const queue = (await readQueue(ports, clusterId)).map((entry) => entry.value);
-  if (queue.length === 0) return [];
+  if (queue.length === 0 || (await isRecovering(ports, clusterId))) return [];
   const named = [...new Set(queue.flatMap(({ source, destination }) => [source, destination]))];
   const hosts = await readHosts(ports, clusterId, named);
   const now = ports.clock.nowMs();

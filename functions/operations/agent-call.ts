@@ -19,6 +19,7 @@ import type { Ports } from "../ports/ports.ts";
 import type { Item, Key } from "../ports/table.ts";
 import { Batch, type Place, readPlace } from "./items.ts";
 import { keys, sameKey } from "./keys.ts";
+import { noticeTableWentBack } from "./recovery.ts";
 import { retryConflicts } from "./retry.ts";
 
 /** As the request's headers say; nothing of it is believed before `authenticate`. */
@@ -118,6 +119,7 @@ export async function answerAgent<A>(
 ): Promise<AgentOutcome<A>> {
   let counter: number | null = null;
   let hasReadAgain = false;
+  let isNews = false;
   const retried = await retryConflicts<Decided<A>>(ports, stepOf(call), async ({ unsure }) => {
     const found = await read(ports, call, request);
     const session = found.session.value;
@@ -129,6 +131,7 @@ export async function answerAgent<A>(
     counter = session.counter;
     const isKnown = request.manner === "heartbeat" && found.at(incarnationKey(call)).value !== null;
     const refused = hasLanded ? null : (checkSession(session, call, request.manner, isKnown) ?? request.invalid);
+    isNews = refused?.code === "table-went-back" && !session.recovery;
     if (refused) return { kind: "done", result: { kind: "refuse", problem: refused } };
     const decided = await request.decide(found, session);
     if (decided.kind === "refuse" && decided.mayBeTorn && !hasReadAgain) {
@@ -143,6 +146,7 @@ export async function answerAgent<A>(
   });
   if (retried.kind === "busy") return { kind: "refuse", problem: retried.problem, counter };
   if (retried.committed) counter = call.counter;
+  if (isNews) await finish(ports, () => noticeTableWentBack(ports, call.clusterId, call.hostId));
   const decided = retried.result;
   if (decided.kind === "refuse") {
     const { problem, record } = decided;

@@ -1,5 +1,6 @@
 // Clusters, the tokens by which hosts join them, and the hosts as operators see them.
 
+import type { Cluster, ClusterRecovery } from "../../schemas/cluster.ts";
 import type { Host } from "../../schemas/host.ts";
 import type { Problem } from "../../schemas/problems.ts";
 import { sha256Hex, toBase64Url } from "../../schemas/signing.ts";
@@ -9,6 +10,7 @@ import type { Place } from "./items.ts";
 import { clustersPartition, keys } from "./keys.ts";
 import { type Operator, type Outcome, operate } from "./operate.ts";
 import { clusterUnknown, readAll, readCluster, readHosts, readOne } from "./read.ts";
+import { viewRecovery } from "./recovery.ts";
 import { instantText, viewHost } from "./views.ts";
 
 export const hostsPerCluster = 16;
@@ -29,13 +31,15 @@ export function createCluster(ports: Ports, operator: Operator, clusterId: strin
   });
 }
 
-function viewCluster(record: ClusterRecord, revision: number) {
-  return { cluster: record.clusterId, hosts: record.hosts, createdAt: instantText(record.createdAt), revision };
+function viewCluster(record: ClusterRecord, revision: number, recovery: ClusterRecovery | null = null): Cluster {
+  const { clusterId: cluster, hosts, createdAt } = record;
+  return { cluster, hosts, createdAt: instantText(createdAt), recovery, revision };
 }
 
-export async function getCluster(ports: Ports, clusterId: string) {
+export async function getCluster(ports: Ports, clusterId: string): Promise<Cluster | Problem> {
   const place = await readCluster(ports, clusterId);
-  return place.value ? viewCluster(place.value, place.revision) : clusterUnknown(clusterId);
+  if (!place.value) return clusterUnknown(clusterId);
+  return viewCluster(place.value, place.revision, await viewRecovery(ports, clusterId, place.value.hosts));
 }
 
 export async function listClusterIds(ports: Ports): Promise<string[]> {

@@ -7,6 +7,7 @@ import type { Ports } from "../ports/ports.ts";
 import { admitNext } from "./admit-next.ts";
 import { type AgentCall, type AgentOutcome, answerAgent, batchOf } from "./agent-call.ts";
 import { keys } from "./keys.ts";
+import { reopen } from "./reopen.ts";
 
 export function heartbeat(
   ports: Ports,
@@ -61,10 +62,13 @@ export function heartbeat(
           heartbeatMs: settings.heartbeatMs,
           busyHeartbeatMs: settings.busyHeartbeatMs,
           assignmentsRevision: found.slot.value?.assignmentsRevision ?? 0,
+          restoreEpoch: settings.restoreEpoch,
+          recovering: Boolean(next.recovery),
         }),
         // Migrations may have waited for this host.
         afterwards: async () => {
-          if (!wasAlive) await admitNext(ports, call.clusterId);
+          if (next.recovery) await reopen(ports, call.clusterId);
+          else if (!wasAlive) await admitNext(ports, call.clusterId);
         },
       };
     },

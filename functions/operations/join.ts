@@ -17,6 +17,7 @@ import { clusterFull } from "./clusters.ts";
 import { Batch, type Place } from "./items.ts";
 import { keys } from "./keys.ts";
 import { readOne, readPlaces } from "./read.ts";
+import { isShut, readRecovery, refusalOf } from "./recovery.ts";
 import { type Attempt, retryConflicts } from "./retry.ts";
 
 type Joined = { kind: "refuse"; problem: Problem } | { kind: "joined"; clusterId: string };
@@ -83,6 +84,8 @@ async function attemptJoin(
     Place<{ clusterId: string; hostId: string }>,
   ];
   if (!cluster.value) throw new Error(`join token of cluster ${clusterId}, which does not exist`);
+  const { value: recovery } = await readRecovery(ports, clusterId);
+  if (recovery && isShut(recovery)) return refuse(await refusalOf(ports, clusterId, recovery));
   const full = clusterFull(cluster.value, host);
   if (full) return refuse(full);
   if (identity.value && identity.value.publicKey !== publicKey) {

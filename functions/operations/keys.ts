@@ -10,6 +10,8 @@ export const queuePartition = (clusterId: string): string => `c/${clusterId}/que
 /** Every event, until it has a sequence number: this partition is the index of those that lack one. */
 export const pendingEventsPartition = (clusterId: string | null): string =>
   clusterId === null ? "events/pending" : `c/${clusterId}/events/pending`;
+/** What the hosts told while the cluster recovers. */
+export const inventoriesPartition = (clusterId: string): string => `c/${clusterId}/inventories`;
 export const clustersPartition = "clusters";
 export const keysPartition = "keys";
 const joinPartition = "join";
@@ -21,6 +23,9 @@ const ofHost =
 
 export const keys = {
   cluster: (clusterId: string): Key => ({ partition: clusterPartition(clusterId), sort: "cluster" }),
+  /** Of a table that went back. */
+  recovery: (clusterId: string): Key => ({ partition: clusterPartition(clusterId), sort: "recovery" }),
+  inventory: (clusterId: string, hostId: string): Key => ({ partition: inventoriesPartition(clusterId), sort: hostId }),
   clusterName: (clusterId: string): Key => ({ partition: clustersPartition, sort: clusterId }),
   identity: ofHost("identity"),
   /** Whose a public key is. */

@@ -14,6 +14,7 @@ import { copyPrefix, hostPartition, keys, vmsPartition } from "./keys.ts";
 import { bothEnds, motionOf, putMotion, readMotion } from "./moving.ts";
 import { type Operator, type OperatorDecision, type Outcome, operate } from "./operate.ts";
 import { readAll, readHosts, readOne, readPlaces } from "./read.ts";
+import { reopen } from "./reopen.ts";
 import { retryConflicts } from "./retry.ts";
 import { instantText } from "./views.ts";
 
@@ -26,7 +27,7 @@ export function declareHostLost(
   hostId: string,
   loss: HostLoss,
 ): Promise<Outcome> {
-  return operate(ports, operator, clusterId, async (batch, at): Promise<OperatorDecision> => {
+  const decide = async (batch: Batch, at: number): Promise<OperatorDecision> => {
     const [host] = await readHosts(ports, clusterId, [hostId]);
     const shown = await getHost(ports, clusterId, hostId);
     if (!host || "code" in shown) return refuse("code" in shown ? shown : hostUnknown(hostId));
@@ -40,7 +41,9 @@ export function declareHostLost(
     batch.put(host.session, declareLost(host.session.value, lost));
     const data = { incarnation, reason, statement: lostStatement };
     batch.event({ kind: "host-declared-lost", subject: { kind: "host", id: hostId }, data }, host.session);
-    const held = host.slot.value.migration;
+    // While the cluster recovers, what became of its copies is drawn from what the others tell.
+    const isRecovering = host.session.value.recovery?.kind === "recovering";
+    const held = isRecovering ? null : host.slot.value.migration;
     const migration = held && (await readOne<MigrationState>(ports, keys.migration(clusterId, held.migrationId)));
     const places = migration && (await readMotion(ports, clusterId, migration));
     if (held && places) {
@@ -54,12 +57,15 @@ export function declareHostLost(
       rings: places ? bothEnds(clusterId, places.migration.value) : [],
       answer: { status: 200, body: { ...shown, alive: false, leaseExpiresAt: null, declaredLost } },
       afterwards: async () => {
+        if (await reopen(ports, clusterId)) return null;
+        if (isRecovering) return null;
         await loseGuests(ports, clusterId, hostId);
         await admitNext(ports, clusterId);
         return null;
       },
     };
-  });
+  };
+  return operate(ports, operator, clusterId, decide, { whileRecovering: true });
 }
 
 function hostUnknown(hostId: string): Problem {

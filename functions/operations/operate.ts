@@ -4,12 +4,14 @@
 
 import type { Problem } from "../../schemas/problems.ts";
 import { sha256Hex } from "../../schemas/signing.ts";
+import type { RecoveryRecord } from "../domain/records.ts";
 import type { HostAddress } from "../ports/doorbell.ts";
 import type { Ports } from "../ports/ports.ts";
 import type { Json } from "../ports/table.ts";
 import { finish, ringAll } from "./agent-call.ts";
 import { Batch, readPlace } from "./items.ts";
 import { keys } from "./keys.ts";
+import { isShut, refusalOf } from "./recovery.ts";
 import { retryConflicts } from "./retry.ts";
 
 /** Who asks, under which idempotency key (null: none was given), and what: method, path and body in one line. */
@@ -44,6 +46,8 @@ export async function operate(
   operator: Operator,
   clusterId: string | null,
   decide: (batch: Batch, at: number) => Promise<OperatorDecision>,
+  /** Also while the cluster recovers from a table that went back. */
+  options: { whileRecovering?: boolean } = {},
 ): Promise<Outcome> {
   const operationId = operator.idempotencyKey ?? `once ${ports.newId()}`;
   const key = keys.operation(operator.keyId, await sha256Hex(operationId));
@@ -52,10 +56,20 @@ export async function operate(
     ports,
     operator.step ?? "operator",
     async ({ unsure }) => {
+      const recoveryKey = clusterId === null ? [] : [keys.recovery(clusterId)];
       const isNew = operator.idempotencyKey === null && !unsure;
-      const [item] = isNew ? [] : await ports.table.get([key]);
-      const place = readPlace<OperationRecord>(key, item);
+      const wanted = isNew ? recoveryKey : [...recoveryKey, key];
+      const items = wanted.length === 0 ? [] : await ports.table.get(wanted);
+      const place = readPlace<OperationRecord>(key, isNew ? null : items.at(-1));
       if (place.value) return { kind: "done", result: { kind: "repeated", record: place.value } };
+      const recovery = clusterId === null ? null : readPlace<RecoveryRecord>(keys.recovery(clusterId), items[0]).value;
+      if (clusterId !== null && recovery && isShut(recovery)) {
+        const isHeard = options.whileRecovering && recovery.kind === "recovering";
+        if (!isHeard) {
+          const problem = await refusalOf(ports, clusterId, recovery);
+          return { kind: "done", result: { kind: "refuse", problem } };
+        }
+      }
       const at = ports.clock.nowMs();
       const decided = await decide(new Batch({ clusterId, by: `key/${operator.keyId}`, at }), at);
       if (decided.kind === "refuse") return { kind: "done", result: decided };

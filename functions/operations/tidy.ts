@@ -7,8 +7,14 @@ import { listClusterIds } from "./clusters.ts";
 import { keys } from "./keys.ts";
 import { tidyLostHosts } from "./lost-hosts.ts";
 import { readCluster, readOne, readQueue } from "./read.ts";
+import { isRecovering } from "./recovery.ts";
+import { reopen } from "./reopen.ts";
 
 export async function tidy(ports: Ports, clusterId: string): Promise<void> {
+  if (await isRecovering(ports, clusterId)) {
+    await reopen(ports, clusterId);
+    return;
+  }
   for (const entry of await readQueue(ports, clusterId)) {
     const vm = await readOne<VmRecord>(ports, keys.vm(clusterId, entry.value.vmId));
     if (!vm.value || !mayWish(vm.value)) await admitQueued(ports, clusterId, entry.value.migrationId);

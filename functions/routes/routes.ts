@@ -3,6 +3,7 @@ import type { Route } from "../http/operator-route.ts";
 import { claimRoute } from "./agent-claim.ts";
 import { doorbellRoute } from "./agent-doorbell.ts";
 import { heartbeatRoute } from "./agent-heartbeat.ts";
+import { inventoryRoute } from "./agent-inventory.ts";
 import { recordRoute } from "./agent-record.ts";
 import { reportRoute } from "./agent-report.ts";
 import { cancelMigrationRoute } from "./cancel-migration.ts";
@@ -36,6 +37,7 @@ export const routes: Route[] = [
   claimRoute,
   doorbellRoute,
   heartbeatRoute,
+  inventoryRoute,
   recordRoute,
   reportRoute,
   cancelMigrationRoute,

@@ -7,7 +7,7 @@ import { createMemoryTable } from "../adapters/memory-table.ts";
 import { openSqliteTable } from "../adapters/sqlite-table.ts";
 import { createApp } from "../http/app.ts";
 import { installBootstrapKey } from "../operations/api-keys.ts";
-import { nameTable } from "../operations/name-table.ts";
+import { explainNaming, nameTable } from "../operations/name-table.ts";
 import { tidyAll } from "../operations/tidy.ts";
 import type { Doorbell } from "../ports/doorbell.ts";
 import type { Ports } from "../ports/ports.ts";
@@ -71,18 +71,14 @@ async function openPorts(configuration: Configuration): Promise<Ports> {
     throw new BadEnvironment("DROVER_SIGNING_KEY_FILE must hold one Ed25519 private key: PKCS #8 in base64url.");
   });
   const ports: Ports = { ...system, ...(atStep ? { atStep } : {}) };
-  const isNamed = await nameTable(ports).catch((error: unknown) => {
+  const naming = await nameTable(ports).catch((error: unknown) => {
     if (configuration.table.kind !== "dynamodb") throw error;
     const { name } = configuration.table;
     throw new BadEnvironment(
       `DROVER_TABLE names DynamoDB's table "${name}", which cannot be read (${textOf(error)}): see the table, the region, the AWS credentials and what they permit.`,
     );
   });
-  if (!isNamed) {
-    throw new BadEnvironment(
-      `DROVER_TABLE_ID or DROVER_RESTORE_EPOCH is not what this table was first served under: it is another table, or went back. Name the right ones; nothing was changed.`,
-    );
-  }
+  if (naming.kind === "other") throw new BadEnvironment(explainNaming(naming, settings));
   await installBootstrapKey(ports, apiKey);
   return ports;
 }

@@ -172,7 +172,10 @@ test("a table that knows less than its host was told is noticed before anything 
   const backup = table.snapshot();
   await b.heartbeat();
   table.restore(backup);
-  const before = dump(table);
+  // But for the alarm that stands from then on.
+  const decided = () =>
+    dump(table).filter(({ sort }) => !["session", "recovery"].includes(sort) && !/^cluster/.test(sort));
+  const before = decided();
   const requests = [
     () =>
       b.report({
@@ -187,7 +190,7 @@ test("a table that knows less than its host was told is noticed before anything 
     () => b.record(migration.id),
   ];
   for (const request of requests) assert.equal((await request()).body.code, "table-went-back");
-  assert.deepEqual(dump(table), before);
+  assert.deepEqual(decided(), before);
 });
 
 test("a new incarnation begins with a heartbeat and gets the next number; an older one is never heard again", async () => {

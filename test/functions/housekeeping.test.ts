@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createFaultyTable } from "../../functions/adapters/faulty-table.ts";
 import { createMemoryTable } from "../../functions/adapters/memory-table.ts";
-import { nameTable } from "../../functions/operations/name-table.ts";
+import { explainNaming, nameTable } from "../../functions/operations/name-table.ts";
 import { tidyAll } from "../../functions/operations/tidy.ts";
 import { facts } from "./support/fake-host.ts";
 import { about, ok, playAll } from "./support/play.ts";
@@ -99,14 +99,29 @@ test("a table that throttles a read answers table-busy; a broken one says so and
   assert.match(world.failures.at(-1)?.error ?? "", /injected/);
 });
 
-test("a table is served only under the name and the epoch that it was first served under", async () => {
+test("a table is served only under the name and the epoch that it was first served under, and the variable is named", async () => {
+  const world = await makeWorld({});
   const table = createMemoryTable();
-  const names = async (settings: { tableId: string; restoreEpoch?: number }) =>
-    nameTable((await makeWorld({ table, settings })).ports);
-  assert.equal(await names({ tableId: "t1" }), true);
-  assert.equal(await names({ tableId: "t1" }), true);
-  assert.equal(await names({ tableId: "t2" }), false);
-  assert.equal(await names({ tableId: "t1", restoreEpoch: 1 }), false);
+  const naming = (settings: { tableId: string; restoreEpoch?: number }) =>
+    nameTable({ ...world.ports, table, settings: { ...world.ports.settings, ...settings } });
+  const explained = async (settings: { tableId: string; restoreEpoch: number }) => {
+    const named = await naming(settings);
+    return named.kind === "named" ? "" : explainNaming(named, settings);
+  };
+  assert.equal((await naming({ tableId: "t1" })).kind, "named");
+  assert.equal((await naming({ tableId: "t1" })).kind, "named");
+  assert.match(await explained({ tableId: "t2", restoreEpoch: 0 }), /^DROVER_TABLE_ID is "t2", and this table is "t1"/);
+  assert.match(
+    await explained({ tableId: "t1", restoreEpoch: 1 }),
+    /^DROVER_RESTORE_EPOCH is 1, and this table's is 0/,
+  );
+});
+
+test("a table in use that bears no name is not taken for a new one", async () => {
+  const world = await makeWorld({});
+  const named = await nameTable(world.ports); // It holds an API key already.
+  assert.ok(named.kind === "other");
+  assert.match(explainNaming(named, { tableId: "t1", restoreEpoch: 0 }), /^DROVER_TABLE names a table that is in use/);
 });
 
 test("what a destination has come to lack while a migration waited ends it, with the reason", async () => {

@@ -1,0 +1,84 @@
+// A host tells what it has, while its cluster recovers from a table that went back. What it tells is kept until all have
+// told; the last one opens the cluster.
+import { Assignment } from "../../schemas/agent.ts";
+import type { InventoryAnswer, InventoryReport } from "../../schemas/inventory.ts";
+import { MigrationRecord } from "../../schemas/migration.ts";
+import type { Problem } from "../../schemas/problems.ts";
+import { openDocument, type Signed, verifierFrom } from "../../schemas/signing.ts";
+import type { HostInventory, Part } from "../domain/last-run.ts";
+import { afterInventory } from "../domain/session.ts";
+import type { Ports } from "../ports/ports.ts";
+import { type AgentCall, type AgentOutcome, answerAgent, batchOf } from "./agent-call.ts";
+import { keys } from "./keys.ts";
+import { readCluster, readHosts } from "./read.ts";
+import { awaitedOf } from "./recovery.ts";
+import { reopen } from "./reopen.ts";
+
+export async function takeInventory(
+  ports: Ports,
+  call: AgentCall,
+  request: InventoryReport | Problem,
+): Promise<AgentOutcome<InventoryAnswer>> {
+  const { clusterId, hostId } = call;
+  const told = "code" in request ? request : await openInventory(ports, call, request);
+  const key = keys.inventory(clusterId, hostId);
+  return answerAgent<InventoryAnswer>(ports, call, {
+    manner: "inventory",
+    invalid: "code" in told ? told : null,
+    read: { keys: [key] },
+    decide(found, session) {
+      const batch = batchOf(found);
+      const answer = async () => ({
+        restoreEpoch: ports.settings.restoreEpoch,
+        awaited: await awaited(ports, clusterId),
+      });
+      if (session.recovery?.kind !== "recovering" || "code" in told) return { kind: "accept", batch, answer };
+      const isFirst = session.recovery.reportedAt === null;
+      batch.put<HostInventory>(found.at(key), told);
+      const after = afterInventory(session, call, found.now);
+      if (isFirst) {
+        batch.put(found.session, after);
+        const data = { copies: told.copies.length, migrations: told.parts.length };
+        batch.event({ kind: "host-told-inventory", subject: { kind: "host", id: hostId }, data }, found.session);
+      }
+      return {
+        kind: "accept",
+        batch,
+        session: after,
+        answer,
+        afterwards: async () => {
+          await reopen(ports, clusterId);
+        },
+      };
+    },
+  });
+}
+
+async function awaited(ports: Ports, clusterId: string): Promise<string[]> {
+  const { value } = await readCluster(ports, clusterId);
+  return awaitedOf(await readHosts(ports, clusterId, value?.hosts ?? []));
+}
+
+/** Only what the control plane has signed counts as an assignment or a record. */
+async function openInventory(
+  ports: Ports,
+  { clusterId, hostId }: AgentCall,
+  { copies, migrations, tokens }: InventoryReport,
+): Promise<HostInventory | Problem> {
+  const verify = await verifierFrom(ports.signing.publicKey);
+  const recordTokenOf = async (signed: Signed | null): Promise<number> => {
+    const record = signed && (await openDocument(signed, MigrationRecord, verify));
+    return record?.clusterId === clusterId ? record.verdictToken : 0;
+  };
+  const parts: Part[] = [];
+  for (const [index, { assignment: signed, record, ...facts }] of migrations.entries()) {
+    const assignment = await openDocument(signed, Assignment, verify);
+    if (!assignment || assignment.clusterId !== clusterId || assignment[facts.role].hostId !== hostId) {
+      const detail = "An assignment must bear this control plane's signature and name this host.";
+      const errors = [{ pointer: `/migrations/${index}/assignment`, detail: "was not signed here for this host" }];
+      return { code: "invalid-request", detail, errors };
+    }
+    parts.push({ ...facts, assignment, recordToken: await recordTokenOf(record) });
+  }
+  return { hostId, copies, parts, tokens };
+}

@@ -1,0 +1,85 @@
+// A host that was declared lost while its cluster recovered comes back: it tells what it has first, and its duties are
+// brought to what the records say by now. A copy that another one has superseded is told to go (rule 8), and nothing
+// else is.
+
+import type { HostInventory } from "../domain/last-run.ts";
+import { recoverLate } from "../domain/late-host.ts";
+import { bumpSlot } from "../domain/motion.ts";
+import type { CopyDuty, MigrationState, Slot, VmRecord } from "../domain/records.ts";
+import type { Ports } from "../ports/ports.ts";
+import { Batch, type Place } from "./items.ts";
+import { copyPrefix, hostPartition, keys } from "./keys.ts";
+import { type HostPlaces, readAll, readOne } from "./read.ts";
+import { retryConflicts } from "./retry.ts";
+
+export async function settleLateHosts(ports: Ports, clusterId: string, hosts: readonly HostPlaces[]): Promise<void> {
+  for (const { hostId, session } of hosts) {
+    const { recovery } = session.value;
+    if (recovery?.kind === "recovering" && recovery.reportedAt !== null) await settleLateHost(ports, clusterId, hostId);
+  }
+}
+
+async function settleLateHost(ports: Ports, clusterId: string, hostId: string): Promise<void> {
+  const { value: told } = await readOne<HostInventory>(ports, keys.inventory(clusterId, hostId));
+  if (!told) return;
+  const vmIds = new Set([
+    ...told.copies.map(({ vmId }) => vmId),
+    ...told.parts.map(({ assignment }) => assignment.vmId),
+  ]);
+  for (const vmId of vmIds) {
+    const retried = await retryConflicts<null>(ports, "late-host-settled", () =>
+      settleVm(ports, clusterId, told, vmId),
+    );
+    if (retried.kind === "busy") return; // Its next heartbeat tries again.
+  }
+  await retryConflicts<null>(ports, "late-host-heard", async () => {
+    const session = await readOne<HostPlaces["session"]["value"]>(ports, keys.session(clusterId, hostId));
+    const slot = await readOne<Slot>(ports, keys.slot(clusterId, hostId));
+    if (!session.value?.recovery || !slot.value) return { kind: "done", result: null };
+    const batch = new Batch({ clusterId, by: "control-plane", at: ports.clock.nowMs() });
+    batch.put(session, { ...session.value, recovery: null, lost: null });
+    batch.put(slot, bumpSlot(slot.value));
+    batch.remove(await readOne<HostInventory>(ports, keys.inventory(clusterId, hostId)));
+    return { kind: "commit", changes: batch.changes, result: null };
+  });
+}
+
+async function settleVm(ports: Ports, clusterId: string, told: HostInventory, vmId: string) {
+  const { hostId } = told;
+  const at = ports.clock.nowMs();
+  const vm = await readOne<VmRecord>(ports, keys.vm(clusterId, vmId));
+  const copies = told.copies.filter((copy) => copy.vmId === vmId);
+  const parts = told.parts.filter(({ assignment, over }) => assignment.vmId === vmId && !over);
+  const migrations = new Map<string, Place<MigrationState>>();
+  for (const { assignment } of parts) {
+    const { migrationId } = assignment;
+    migrations.set(migrationId, await readOne<MigrationState>(ports, keys.migration(clusterId, migrationId)));
+  }
+  const known = [...migrations.values()].flatMap(({ value }) => (value ? [value] : []));
+  const context = { clusterId, restoreEpoch: ports.settings.restoreEpoch, at };
+  const late = recoverLate({ hostId, vmId, vm: vm.value, migrations: known, copies, parts }, context);
+  const batch = new Batch({ clusterId, by: "control-plane", at });
+  if (late.vm) batch.put<VmRecord>(vm, late.vm);
+  batch.check(vm);
+  for (const migration of late.migrations) {
+    const place = migrations.get(migration.id);
+    if (place) batch.put<MigrationState>(place, migration);
+  }
+  const stood = await readAll<CopyDuty>(ports, hostPartition(clusterId, hostId), copyPrefix);
+  for (const duty of late.duties) {
+    const place: Place<CopyDuty> = stood.find(({ value }) => value.copyId === duty.copyId) ?? {
+      key: keys.copy(clusterId, hostId, duty.copyId),
+      revision: 0,
+      value: null,
+    };
+    batch.put<CopyDuty>(place, duty);
+  }
+  for (const place of stood) {
+    const isHere = copies.some(({ copyId }) => copyId === place.value.copyId);
+    const isOwed = late.duties.some(({ copyId }) => copyId === place.value.copyId);
+    if (place.value.vmId === vmId && !isHere && !isOwed) batch.remove(place);
+  }
+  return batch.isEmpty
+    ? ({ kind: "done", result: null } as const)
+    : ({ kind: "commit", changes: batch.changes, result: null } as const);
+}
