@@ -85,7 +85,10 @@ export class SourceRole implements Role {
   async start(): Promise<void> {
     this.#measured.mark("claimed", this.#now());
     this.#undo.push(this.#copy.listen((event) => this.#onCopyEvent(event)));
-    this.#feed({ kind: "started", isExpired: isExpired(this.#context, this.#entry.claimed.assignment) });
+    // A guest that had ended before anybody listened says so no more.
+    const ended = (await this.#copy.status().catch(() => null))?.ended;
+    if (ended) this.#feed({ kind: "guest-ended", ...ended });
+    else this.#feed({ kind: "started", isExpired: isExpired(this.#context, this.#entry.claimed.assignment) });
   }
 
   /** @param found what the copy, its gate and its supervisor say now */

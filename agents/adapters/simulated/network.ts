@@ -18,6 +18,9 @@ export interface SimulatedNetwork {
   setConditions(one: string, other: string, conditions: Partial<LinkConditions>): void;
   cut(one: string, other: string, cut?: Cut): void;
   heal(one: string, other: string): void;
+  /** What is under way between the two stays under way until it is let go on. */
+  hold(one: string, other: string): void;
+  letGoOn(one: string, other: string): void;
 }
 
 export interface Connection {
@@ -47,6 +50,7 @@ export function createSimulatedNetwork(options: {
   const listeners = new Map<string, (connection: Connection) => void>();
   const conditions = new Map<string, LinkConditions>();
   const cuts = new Map<string, Cut>();
+  const held = new Map<string, (() => void)[]>();
   const open = new Set<{ pair: string; ends: [End, End] }>();
   const linkFreeAtMs = new Map<string, number>(); // Connections of one direction share its bandwidth.
   let nextPort = 49_152;
@@ -85,8 +89,13 @@ export function createSimulatedNetwork(options: {
               const waitMs = leftMs - clock.monotonicMs();
               clock.after(waitMs, resolve);
               arrivesAtMs = Math.max(arrivesAtMs, leftMs + link.latencyMs);
-              clock.after(arrivesAtMs - clock.monotonicMs(), () => {
+              const deliver = () => {
                 if (ended === null && !cuts.has(pair)) other().deliver(message);
+              };
+              clock.after(arrivesAtMs - clock.monotonicMs(), () => {
+                const waiting = held.get(pair);
+                if (waiting) waiting.push(deliver);
+                else deliver();
               });
             }),
           listen: (on) => {
@@ -151,5 +160,15 @@ export function createSimulatedNetwork(options: {
       }
     },
     heal: (one, other) => void cuts.delete(pairOf(one, other)),
+    hold: (one, other) => {
+      const pair = pairOf(one, other);
+      if (!held.has(pair)) held.set(pair, []);
+    },
+    letGoOn: (one, other) => {
+      const pair = pairOf(one, other);
+      const waiting = held.get(pair) ?? [];
+      held.delete(pair);
+      for (const deliver of waiting) deliver();
+    },
   };
 }
