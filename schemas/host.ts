@@ -1,13 +1,6 @@
 // A host: what it says of itself, and as the API shows it.
 import { z } from "zod";
-import { ClusterId, HostId, Incarnation, MigrationId } from "./ids.ts";
-
-/** Text without control characters, so that what is stored is no larger than three bytes a character. */
-const text = (max: number) =>
-  z
-    .string()
-    .max(max)
-    .regex(/^[^\p{Cc}\p{Cs}]*$/u, "no control characters");
+import { ClusterId, HostId, Incarnation, MigrationId, text } from "./ids.ts";
 
 export const NetworkInterface = z
   .object({

@@ -55,3 +55,10 @@ export type CopyRef = z.infer<typeof CopyRef>;
 /** Milliseconds since the epoch, on the control plane's clock. */
 export const Instant = z.int().min(0).max(8_640_000_000_000_000);
 export type Instant = z.infer<typeof Instant>;
+
+/** Text without control characters, so that what is stored is no larger than three bytes a character. */
+export const text = (max: number) =>
+  z
+    .string()
+    .max(max)
+    .regex(/^[^\p{Cc}\p{Cs}]*$/u, "no control characters");

@@ -1,6 +1,6 @@
 // A VM as its user defines it, and as the API shows it.
 import { z } from "zod";
-import { CopyRef, FencingToken, HostId, MigrationId, VmId } from "./ids.ts";
+import { CopyRef, FencingToken, HostId, MigrationId, text, VmId } from "./ids.ts";
 
 /** Guests are built alike on both ends of a migration, so the definition holds all that the hypervisor is told. */
 export const VmSpec = z
@@ -43,7 +43,7 @@ export const unlockStatement = "no process holds the disk of this vm any more";
 /** For a VM whose owner's host was declared lost. */
 export const VmForce = z
   .strictObject({
-    reason: z.string().min(3).max(500).meta({ description: "Why, for the record." }),
+    reason: text(500).min(3).meta({ description: "Why, for the record." }),
     action: z.discriminatedUnion("kind", [
       z.strictObject({
         kind: z.literal("start-from-disk"),

@@ -220,3 +220,93 @@ test("a VM that was to be deleted does not run again when its migration is force
   assert.equal((await host.seen({ ...gone, because: "never-started" })).status, 200);
   assert.equal((await world.request("GET", "/vms/vm-1")).body.code, "vm-deleted");
 });
+
+test("what an operator gets wrong is refused with its place, and leaves no trace", async () => {
+  const world = await makeCluster(["host-a", "host-b"]);
+  await runVm(world, "vm-1", "host-a");
+  const headers = await forcing(world);
+  const loss = await lossOf(world, "host-a");
+  const start = startOn("host-b");
+  const takeBack = { reason, action: { kind: "take-back" } };
+  world.clock.nowMs += hourMs;
+  await world.host("host-b").heartbeat();
+  const before = JSON.stringify(dump(world.table));
+  const wrong: [path: string, body: object, pointer: string][] = [
+    ["/hosts/host-a/declare-lost", { ...loss, colour: "red" }, "/colour"],
+    ["/hosts/host-a/declare-lost", { ...loss, statement: `${lostStatement}.` }, "/statement"],
+    ["/hosts/host-a/declare-lost", { ...loss, reason: "x".repeat(501) }, "/reason"],
+    ["/hosts/host-a/declare-lost", { ...loss, incarnation: "it" }, "/incarnation"],
+    ["/hosts/host-a/declare-lost", { reason, statement: lostStatement }, "/incarnation"],
+    ["/vms/vm-1/force", { ...start, reason: "power\u0000cut" }, "/reason"],
+    ["/vms/vm-1/force", { action: start.action }, "/reason"],
+    ["/vms/vm-1/force", { reason }, "/action"],
+    ["/vms/vm-1/force", { reason, action: { kind: "take-back", host: "host-b" } }, "/action/host"],
+    ["/vms/vm-1/force", { reason, action: { kind: "start-from-disk" } }, "/action/host"],
+    ["/vms/vm-1/force", { reason, action: { kind: "start" } }, "/action/kind"],
+    ["/vms/vm-1/force", startOn("host-b", { overrideLockFile: "nobody" }), "/action/overrideLockFile"],
+  ];
+  for (const [path, body, pointer] of wrong) {
+    const answer = await world.request("POST", path, body, headers);
+    assert.equal(answer.body.code, "invalid-request", JSON.stringify(body));
+    assert.deepEqual(
+      answer.body.errors.map((error: { pointer: string }) => error.pointer),
+      [pointer],
+    );
+  }
+  for (const [path, body, code] of [
+    ["/vms/vm-9/force", start, "vm-unknown"],
+    ["/vms/vm-1/force", start, "host-not-lost"],
+    ["/vms/vm-1/force", takeBack, "not-committed"],
+  ] as const) {
+    assert.equal((await world.request("POST", path, body, headers)).body.code, code);
+  }
+  assert.equal(JSON.stringify(dump(world.table)), before);
+});
+
+test("a migrating or administering key may neither declare a host lost nor force a VM", async () => {
+  const world = await makeCluster(["host-a", "host-b"]);
+  await runVm(world, "vm-1", "host-a");
+  const loss = await lossOf(world, "host-a");
+  world.clock.nowMs += hourMs;
+  const headers = { authorization: `Bearer ${await world.makeKey(["read", "migrate", "administer"])}` };
+  const declared = await world.request("POST", "/hosts/host-a/declare-lost", loss, headers);
+  const forced = await world.request("POST", "/vms/vm-1/force", startOn("host-b"), headers);
+  assert.deepEqual([declared.body.code, forced.body.code], ["scope-missing", "scope-missing"]);
+});
+
+test("declaring twice under one key has one effect, also after the host is back; the key is good for nothing else", async () => {
+  const world = await makeCluster(["host-a"]);
+  await runVm(world, "vm-1", "host-a");
+  const headers = { ...(await forcing(world)), "idempotency-key": "rack-7" };
+  const loss = await lossOf(world, "host-a");
+  world.clock.nowMs += hourMs;
+  const path = "/hosts/host-a/declare-lost";
+  const first = await world.request("POST", path, loss, headers);
+  const host = world.host("host-a");
+  host.reboot();
+  await host.heartbeat();
+  await host.claimed();
+  const again = await world.request("POST", path, loss, headers);
+  assert.deepEqual([again.status, again.body], [200, first.body]);
+  const { body } = await world.request("GET", "/hosts/host-a");
+  assert.deepEqual([body.alive, body.declaredLost], [true, null], "the host that is back is not lost again");
+  const other = await world.request("POST", path, { ...loss, reason: "another" }, headers);
+  assert.equal(other.body.code, "idempotency-key-reused");
+});
+
+test("of a start from disk and a second one at the same time one wins", async () => {
+  const world = await makeCluster(["host-a", "host-b", "host-c"]);
+  await runVm(world, "vm-1", "host-a");
+  const headers = await forcing(world);
+  await lose(world, ["host-a"], headers);
+  const answers = await Promise.all(
+    ["host-b", "host-c"].map((host) => world.request("POST", "/vms/vm-1/force", startOn(host), headers)),
+  );
+  assert.deepEqual(answers.map(({ status }) => status).sort(), [202, 409]);
+  const { owner } = (await world.request("GET", "/vms/vm-1")).body;
+  const duties = await Promise.all(["host-b", "host-c"].map(async (host) => (await world.host(host).claimed()).copies));
+  assert.deepEqual(
+    duties.flat().map((duty) => duty.copyId),
+    [owner.copyId],
+  );
+});
