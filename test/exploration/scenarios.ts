@@ -91,6 +91,14 @@ export const scenarios: Scenario[] = [
     isQuick: false,
   },
   {
+    name: "there and back with an echo",
+    bound: "1 VM, 2 hosts, 2 migrations, 1 fault: any write lands once more, at any time, also in the second migration",
+    setting: one(["echoes"], { movesPerVm: 2, hosts: 2 }),
+    faults: 1,
+    rules: (rules) => ({ ...rules, habits: { ...rules.habits, watchesLateWrites: true } }),
+    isQuick: false,
+  },
+  {
     name: "there and back at once",
     bound: "1 VM, 2 migrations to any host, the second while hosts of the first still clear up; no fault",
     setting: one([], { movesPerVm: 2, overlaps: true }),

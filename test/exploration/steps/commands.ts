@@ -81,6 +81,11 @@ function requestSteps({ before, add, fault }: Adders, m: number, at: Side, comma
       apply(world, m, at, report);
       answerReport(world, m, at, report, "unknown");
     });
+    fault("echoes", `${name} lands, and will land once more`, (world) => {
+      take(world);
+      putQueue(world, m, { late: [...moveAt(world, m).queue.late, report] });
+      answerReport(world, m, at, report, apply(world, m, at, report));
+    });
     fault("late", `${name} is late`, (world) => {
       take(world);
       putQueue(world, m, { late: [...moveAt(world, m).queue.late, report] });

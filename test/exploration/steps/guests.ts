@@ -7,6 +7,7 @@ import { feedDestination, feedSource, raiseToken } from "../world/agents.ts";
 import { seeAtRest } from "../world/control-plane.ts";
 import { breakStream, endCopy, execute, loseSupervisor, takeBackAtGate, takeLock } from "../world/copies.ts";
 import {
+  blame,
   type Copy,
   guestAt,
   hostAt,
@@ -55,7 +56,7 @@ function copySteps({ before, add, fault }: Adders, v: number, copy: Copy): void 
     const { lock } = guestAt(world, v);
     const hadIt = lock.copyId === copy.id; // its memo names the token that the lock file bears
     const gaveItUp = gate === "past" && copy.machine !== "running";
-    if (hadIt && !gaveItUp) takeLock(world, v, copy.id, lock.fencingToken);
+    if (hadIt && !gaveItUp && world.rules.habits.retakesLock) takeLock(world, v, copy.id, lock.fencingToken);
     if (leaving && gate === "cancelled" && copy.machine === "stopped") {
       takeBackAtGate(world, leaving.m);
       feedSource(world, leaving.m, { kind: "resumed-by-supervisor" });
@@ -130,6 +131,7 @@ function dutySteps({ before, add, fault }: Adders, v: number): void {
 
 function startFromDisk(world: World, v: number, h: number, copyId: string, fencingToken: number): void {
   raiseToken(world, h, v, fencingToken);
+  if (vmAt(world, v).runState !== "starting") blame(world, "starts: a guest begins again that nobody has started");
   if (!takeLock(world, v, copyId, fencingToken)) return;
   const { copies } = guestAt(world, v);
   const others = copies.filter(({ id }) => id !== copyId);

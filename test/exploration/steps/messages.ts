@@ -1,7 +1,7 @@
 // The peer link, and writes that land long after their sender stopped waiting.
 import type { AgentReport } from "../../../schemas/agent.ts";
 import { breakLink, feedDestination, feedSource, noteRecord } from "../world/agents.ts";
-import { apply } from "../world/control-plane.ts";
+import { apply, recordNow } from "../world/control-plane.ts";
 import { breakStream } from "../world/copies.ts";
 import {
   guestAt,
@@ -38,6 +38,7 @@ export function messageSteps({ before, add, fault }: Adders, m: number): void {
     fault("links", `M${m} the stream breaks`, (world) => breakStream(world, m));
   }
   if (wire.stream === "finishing") loadStep({ before, add }, m);
+  if (before.rules.habits.hearsOthersRecords) oldRecordSteps({ before, add }, m);
   for (const [index, report] of queue.late.entries()) {
     const take = (world: World): void =>
       putQueue(world, m, { late: moveAt(world, m).queue.late.filter((_, i) => i !== index) });
@@ -71,6 +72,18 @@ function deliver(world: World, m: number, side: Side, message: Message): void {
     default:
       if (side === "source") feedSource(world, m, { kind: "peer-said", message });
       else feedDestination(world, m, { kind: "peer-said", message });
+  }
+}
+
+/** A peer relays what it knows of an earlier migration of the same guest. */
+function oldRecordSteps({ before, add }: Pick<Adders, "before" | "add">, m: number): void {
+  const { record, source } = moveAt(before, m);
+  for (const [earlier, move] of before.moves.entries()) {
+    if (earlier >= m || move.record.vmId !== record.vmId || source?.stage !== "in-doubt") continue;
+    const old = recordNow(before, earlier);
+    add(`M${m} source gets the ${old.verdict} record of M${earlier}`, "plain", (world) =>
+      noteRecord(world, m, "source", old),
+    );
   }
 }
 

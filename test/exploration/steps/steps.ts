@@ -14,6 +14,7 @@ import { wishSteps } from "./wishes.ts";
 export type Feature =
   | "requests" // a request to the control plane gets no answer, or is not heard
   | "late" // a write lands long after its sender gave up; answers come slowly
+  | "echoes" // a write lands twice, the second time much later
   | "links" // the peer link or the stream breaks; nobody is found
   | "agents" // an agent dies and comes back
   | "journals" // an agent comes back without its journal

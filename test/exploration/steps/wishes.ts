@@ -9,7 +9,9 @@ export function wishSteps(adders: Adders): void {
   for (let v = 0; v < before.vms.length; v += 1) {
     const vm = vmAt(before, v);
     moveSteps(adders, v);
-    const isAsleep = vm.migrationId === null && hasEnded(vm);
+    const { owner } = vm;
+    const isGone = guestAt(before, v).copies.every(({ id, machine }) => id !== owner?.copyId || machine === "ended");
+    const isAsleep = before.rules.habits.startsOnlyAtRest ? vm.migrationId === null && hasEnded(vm) : isGone;
     if (options.features.has("start") && isAsleep && startsOf(before, v) < options.startsPerVm) {
       for (const h of before.hosts.keys()) {
         if (hostAt(before, h).agent === "gone") continue;

@@ -108,7 +108,10 @@ export function feedDestination(world: World, m: number, event: DestinationEvent
   if (state.stage !== "relinquishing" && next.state.stage === "relinquishing" && event.kind !== "record-unknown") {
     blame(world, "rule 7: the word is prepared before this side found itself cut off");
   }
-  if (state.stage !== "returning" && next.state.stage === "returning" && !state.isGone) checkHandBack(world, m);
+  if (next.state.stage === "relinquishing" && moveAt(world, m).wire.journal.destination?.commitSent) {
+    blame(world, "rule 7: the word is prepared though a commit may have been sent");
+  }
+  if (state.stage !== "returning" && next.state.stage === "returning" && !next.state.isGone) checkHandBack(world, m);
   setDestination(world, m, next.state, next.commands);
 }
 
@@ -196,6 +199,9 @@ function begin(world: World, m: number, at: Side, command: SourceCommand | Desti
       ) {
         blame(world, "rule 5: `aborted` is sent while the destination's copy is there");
       }
+      if (command.report.kind === "destination-commits" && !moveAt(world, m).wire.journal.destination?.commitSent) {
+        blame(world, "rule 5: a commit is sent that no journal knows of");
+      }
       addCommand(world, m, at, { ...command, report: bare(command.report) });
       return;
     default:
@@ -263,7 +269,8 @@ export function dropRole(world: World, m: number, side: Side): void {
   );
   putQueue(world, m, {
     pending: queue.pending.filter((pending) => pending.at !== side),
-    late: [...queue.late, ...sent.filter((report) => report.kind !== "copy-seen")],
+    // A last report that lands late frees a slot that its host reports again.
+    late: [...queue.late, ...sent.filter(({ kind }) => kind !== "copy-seen" || world.rules.habits.watchesLateWrites)],
     wakes: { ...queue.wakes, [side]: false },
   });
   putMove(world, m, { [side]: null });

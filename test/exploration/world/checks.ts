@@ -23,6 +23,10 @@ function checkVm(before: World, world: World, v: number, isFault: boolean): void
   if (had && !guest.copies.some(isComplete) && !isFault && !guest.isExcused) {
     blame(world, "I2: a step ended the last complete copy");
   }
+  const was = vmAt(before, v);
+  if (vm.owner?.copyId !== was.owner?.copyId && vm.fencingToken <= was.fencingToken) {
+    blame(world, "I9: another copy owns the guest under no higher token");
+  }
   if (vm.fencingToken < vmAt(before, v).fencingToken) blame(world, "I9: the token falls");
 }
 
@@ -34,6 +38,12 @@ function checkMove(before: World, world: World, m: number): void {
     if (!wasJournal || wasJournal.runIntent === wasJournal.runRefused) {
       blame(world, "rule 5: the destination executes without a journalled intent");
     }
+  }
+  const { verdict } = is.record;
+  const isNewlyConfirmed =
+    verdict.kind === "committed" && verdict.confirmed?.outcome === "running" && was.record.verdict !== verdict;
+  if (isNewlyConfirmed && ["incoming", "loaded"].includes(machineOf(world, m, "destination"))) {
+    blame(world, "rule 8: confirmed as running while nothing executes");
   }
   if (was.record.verdict.kind !== "returned" && is.record.verdict.kind === "returned") {
     if (!["ended", "none"].includes(machineOf(world, m, "destination"))) {

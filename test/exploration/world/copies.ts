@@ -75,6 +75,11 @@ export function runCopy(
   }
   const { takesLock } = world.rules.habits;
   if (takesLock && !takeLock(world, v, copy.id, fencingToken)) {
+    const holder = guestAt(world, v).copies.find(({ id }) => id === guestAt(world, v).lock.holder);
+    const isBehindGate = moveAt(world, m).wire.gate === "past" && moveAt(world, m).record.source.copyId === holder?.id;
+    if (at === "destination" && isBehindGate && holder?.machine === "stopped") {
+      blame(world, "rule 10: a copy that stands past its gate still holds the lock file");
+    }
     answerRun(world, m, at, "refused");
     return;
   }

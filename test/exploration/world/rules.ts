@@ -52,6 +52,10 @@ export type Habits = {
   provesWord: boolean;
   /** Writes that can move nothing any more are watched on, for rules that let them. */
   watchesLateWrites: boolean;
+  /** A start is refused while a migration is open or unconfirmed. */
+  startsOnlyAtRest: boolean;
+  /** A supervisor that died takes the lock file again. */
+  retakesLock: boolean;
   /** Records of other migrations are heard. */
   hearsOthersRecords: boolean;
 };
@@ -85,6 +89,8 @@ export const production: Rules = {
     provesWord: true,
     watchesLateWrites: false,
     hearsOthersRecords: false,
+    startsOnlyAtRest: true,
+    retakesLock: true,
   },
   tries: 1,
   keepsTokensAtOnce: false,

@@ -1,0 +1,7 @@
+import { destinationMutants } from "./destination.ts";
+import { lockMutants } from "./lock.ts";
+import type { Mutant } from "./mutant.ts";
+import { sourceMutants } from "./source.ts";
+import { tableMutants } from "./table.ts";
+
+export const mutants: Mutant[] = [...sourceMutants, ...destinationMutants, ...tableMutants, ...lockMutants];
