@@ -99,13 +99,6 @@ export const scenarios: Scenario[] = [
     isQuick: false,
   },
   {
-    name: "there and back at once",
-    bound: "1 VM, 2 migrations to any host, the second while hosts of the first still clear up; no fault",
-    setting: one([], { movesPerVm: 2, overlaps: true }),
-    faults: 0,
-    isQuick: false,
-  },
-  {
     name: "two VMs",
     bound: "2 VMs on 2 of 3 hosts, 1 migration each to any host, 1 fault: agents, hosts",
     setting: one(["agents", "reboots"], { vms: 2 }),

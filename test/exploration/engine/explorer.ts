@@ -45,7 +45,7 @@ export function explore<W>(model: Model<W>, bound: { faults: number; states: num
   const settled = new GrowingInts();
   let steps = 0;
 
-  const rowOf = (world: W): number[] => model.parts(world).map((part) => interner.idOf(part));
+  const rowOf = (world: W): number[] => model.parts(world).map((part) => interner.partIdOf(part));
   const worldAt = (id: number): W => model.assemble(table.row(id).map((part) => interner.valueOf(part)));
   const traceTo = (id: number): string[] => {
     const trace: string[] = [];
@@ -73,7 +73,7 @@ export function explore<W>(model: Model<W>, bound: { faults: number; states: num
     harm,
     atRest: new Map(),
     stuck: null,
-    parts: interner.all(),
+    parts: interner.parts(),
   });
 
   let level: number[] = [add(model.initial, -1).id];

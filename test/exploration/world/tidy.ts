@@ -64,8 +64,8 @@ function tidyMove(move: Move, world: World): Move {
   let { queue } = move;
   if (queue.pending.length > 1) queue = { ...queue, pending: sortPending(queue.pending) };
   if (queue.late.length > 0) {
-    const texts = new Map(queue.late.map((report) => [JSON.stringify(report), report]));
-    const late = [...texts].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, report]) => report);
+    const byText = new Map(queue.late.map((report) => [JSON.stringify(report), report]));
+    const late = [...byText].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, report]) => report);
     queue = { ...queue, late: isSettled(move) && !world.rules.habits.watchesLateWrites ? [] : late };
   }
   return compressIntents(resetAsks({ ...move, queue, wire }));
@@ -75,9 +75,19 @@ function isSettled({ record: { verdict } }: Move): boolean {
   return verdict.kind !== "open" && (verdict.kind !== "committed" || verdict.confirmed !== null);
 }
 
+/** What is under way is never written to, so its text is made once. */
+const texts = new WeakMap<object, string>();
+function textOf(one: Pending): string {
+  const known = texts.get(one);
+  if (known !== undefined) return known;
+  const text = JSON.stringify(one);
+  texts.set(one, text);
+  return text;
+}
+
 /** Lane entries keep their order; the rest is a set. */
 function sortPending(pending: Pending[]): Pending[] {
-  const keyed = pending.map((one) => ({ one, key: one.lane ? one.at : `z${one.at}${JSON.stringify(one)}` }));
+  const keyed = pending.map((one) => ({ one, key: one.lane ? one.at : `z${one.at}${textOf(one)}` }));
   keyed.sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0));
   return keyed.map(({ one }) => one);
 }

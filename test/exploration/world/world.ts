@@ -178,9 +178,13 @@ export function isComplete(copy: Copy | null): boolean {
   return copy?.isCurrent === true && ["running", "stopped", "loaded"].includes(copy.machine);
 }
 export function sidesAt(world: World, h: number): { m: number; side: Side }[] {
-  return world.moves.flatMap((move, m) =>
-    sides.filter((side) => hostOf(move, side) === h).map((side) => ({ m, side })),
-  );
+  const found: { m: number; side: Side }[] = [];
+  const id = hostIds[h];
+  for (const [m, { record }] of world.moves.entries()) {
+    if (record.source.hostId === id) found.push({ m, side: "source" });
+    if (record.destination.hostId === id) found.push({ m, side: "destination" });
+  }
+  return found;
 }
 /** Has this end begun, and not come to its end? */
 export const isUnfinished = (move: Move, side: Side): boolean => move.wire.journal[side]?.isOver === false;
