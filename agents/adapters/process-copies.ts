@@ -53,7 +53,7 @@ class ProcessCopies implements Copies {
   readonly #finder: SupervisorFinder = {
     reach: (copyId, signal) => this.#reach(copyId, signal),
     read: (copyId) => readIdentity(this.#directory(copyId)),
-    gone: (copyId) => this.#copies.delete(copyId),
+    gone: (copyId) => this.#gone(copyId),
   };
 
   constructor(folder: string, options: ProcessCopiesOptions, alive: DatabaseSync) {
@@ -129,6 +129,13 @@ class ProcessCopies implements Copies {
       this.#copies.set(copyId, copy);
     }
     return copy;
+  }
+
+  #gone(copyId: string): void {
+    this.#copies.delete(copyId);
+    // Its supervisor may have died while it removed the folder.
+    const removed = join(this.#folder, `${removedPrefix}${copyId}`);
+    void rm(removed, { recursive: true, force: true }).catch(() => {}); // The next start of the agent tries again.
   }
 
   /** A folder without a memo is what a supervisor left that died before it began; nothing can run there. */

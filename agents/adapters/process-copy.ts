@@ -4,7 +4,7 @@ import type { Socket } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import type { StreamEndpoint } from "../../schemas/peer.ts";
 import type { VmSpec } from "../../schemas/vm.ts";
-import type { Copy, CopyAccount, CopyEvent, CopyStatus, PermitOutcome } from "../ports/copies.ts";
+import type { Copy, CopyEvent, CopyStatus, PermitOutcome } from "../ports/copies.ts";
 import type { GateDecision } from "../ports/gate.ts";
 import { Greeting, type Question, type Said, withKeyText } from "../supervisor/protocol.ts";
 import { lineSplitter } from "./line-socket.ts";
@@ -13,6 +13,16 @@ const signOfLifeMs = 250;
 const answerWithinMs = 30_000;
 const tryAgainMs = 2000;
 const lineLimitBytes = 1024 * 1024;
+
+/** Its supervisor died once the folder was given up, which it does last: nothing of the copy is left. */
+const gone: CopyStatus = {
+  machine: "ended",
+  lock: "free",
+  ended: { how: "killed", detail: "its folder is gone" },
+  gate: null,
+  atGate: null,
+  resets: 0,
+};
 
 type Waiting = { resolve: (result: unknown) => void; reject: (error: Error) => void; timer: NodeJS.Timeout };
 
@@ -37,7 +47,6 @@ export class ProcessCopy implements Copy {
   #lastId = 0;
   /** Why its supervisor cannot be asked; null once it has said what it is. */
   #fault: Error | null = null;
-  #isDestroying = false;
   #tryAgain: NodeJS.Timeout | undefined;
   /** What was heard before anybody listened, measurements apart. */
   readonly #unheard: CopyEvent[] = [];
@@ -83,8 +92,10 @@ export class ProcessCopy implements Copy {
       : (this.#finder.read(this.copyId)?.migrationId ?? null);
   }
 
-  status = () => this.#ask<CopyStatus>({ method: "status" });
-  account = () => this.#ask<CopyAccount>({ method: "account" });
+  status = async (): Promise<CopyStatus> => {
+    if (!this.#fault && (await this.#connection) === null) return gone;
+    return this.#ask<CopyStatus>({ method: "status" });
+  };
   run = (fencingToken: number, replaceLockFile = false) =>
     this.#ask<PermitOutcome>({ method: "run", fencingToken, ...(replaceLockFile ? { replaceLockFile } : {}) });
   takeBackLock = (fencingToken: number) => this.#ask<PermitOutcome>({ method: "takeBackLock", fencingToken });
@@ -106,14 +117,9 @@ export class ProcessCopy implements Copy {
   };
 
   async destroy(): Promise<void> {
-    this.#isDestroying = true;
-    try {
-      if (this.#fault) throw this.#fault;
-      if (await this.#connection) await this.#ask<void>({ method: "destroy" });
-    } catch (error) {
-      this.#isDestroying = false;
-      throw error;
-    }
+    if (this.#fault) throw this.#fault;
+    // A supervisor that dies meanwhile is started again, and asked again by whoever called.
+    if (await this.#connection) await this.#ask<void>({ method: "destroy" });
     this.detach();
     this.#finder.gone(this.copyId);
   }
@@ -177,7 +183,7 @@ export class ProcessCopy implements Copy {
   }
 
   #lost(): void {
-    if (this.#ended.signal.aborted || this.#isDestroying) return;
+    if (this.#ended.signal.aborted) return;
     this.#emit({ kind: "supervisor-lost" });
     this.#connection = this.#keepConnecting();
   }

@@ -17,7 +17,6 @@ export function missingCopy(vmId: string, copyId: string, spec: VmSpec): Copy {
       atGate: null,
       resets: 0,
     }),
-    account: missing,
     run: missing,
     takeBackLock: missing,
     arrivePaused: missing,

@@ -44,6 +44,7 @@ async function leave(code: number): Promise<never> {
 let alive: DatabaseSync | null = null;
 
 async function begin(order: Order): Promise<void> {
+  obeyHalts(process.env); // Not before: what was rehearsed was no step of any copy.
   process.chdir(order.directory);
   // Two supervisors of one copy would each keep a gate and a lock file of their own.
   alive = await holdExclusively(join(order.directory, aliveName));
@@ -89,9 +90,7 @@ async function open(order: Order): Promise<Supervisor> {
 
 /** In the copy's folder, which is the current one. */
 function log(error: unknown): void {
-  try {
-    appendFileSync(logName, `${error instanceof Error ? error.stack : String(error)}\n`, { mode: 0o600 });
-  } catch {} // A disk that takes nothing must not end the supervisor.
+  appendFileSync(logName, `${error instanceof Error ? error.stack : String(error)}\n`, { mode: 0o600 });
 }
 
 /** In one step as seen from outside, so that no half of it is ever taken for a copy. */
@@ -102,7 +101,6 @@ function removeFolder(directory: string): void {
   durable("copy:removed", () => rmSync(removed, { recursive: true, force: true }));
 }
 
-obeyHalts(process.env);
 // Whoever started this process may be gone at any time.
 process.stdout.on("error", () => {});
 process.on("SIGHUP", () => {});

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { readdirSync, readFileSync, readlinkSync, renameSync } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -297,6 +297,56 @@ test("a copy is destroyed while another call hangs on its guest's process", asyn
     await bench.close();
   }
 });
+
+test("a supervisor that dies while it ends its copy is started again, and ends it when asked again", async () => {
+  const bench = await makeBench();
+  try {
+    const [host] = bench.hosts;
+    const copies = await host.openAgent();
+    const copy = await copies.launch(request);
+    await copy.run(5);
+    const guestPid = await host.guestPid(copyId);
+    const supervisorPid = await host.supervisorPid(copyId);
+    process.kill(supervisorPid, "SIGSTOP");
+    const asked = assert.rejects(copy.destroy(), /may or may not have happened/);
+    await kill(supervisorPid);
+    await asked;
+    await copy.destroy();
+    assert.equal(isAlive(guestPid), false);
+    assert.deepEqual(await copies.list(), []);
+  } finally {
+    await bench.close();
+  }
+});
+
+test("a copy whose supervisor died once it had given its folder up has ended, and what was left of it goes", async () => {
+  const bench = await makeBench();
+  try {
+    const [host] = bench.hosts;
+    const copies = await host.openAgent();
+    const copy = await copies.launch(request);
+    await kill(await host.guestPid(copyId));
+    const folder = join(host.data, "copies");
+    renameSync(join(folder, copyId), join(folder, `.removed-${copyId}`));
+    await kill(await supervisorIn(folder));
+    // What is asked before its end is seen is refused; asking again is safe.
+    const status = await copy.status().catch(() => copy.status());
+    assert.equal(status.machine, "ended");
+    await copy.destroy();
+    while (readdirSync(folder).length > 0) await delay(5);
+  } finally {
+    await bench.close();
+  }
+});
+
+/** Of a copy whose folder has another name by now. */
+async function supervisorIn(folder: string): Promise<number> {
+  const found = processesIn(folder).find((pid) =>
+    readFileSync(`/proc/${pid}/cmdline`, "utf8").includes("supervisor/main"),
+  );
+  assert.ok(found);
+  return found;
+}
 
 test("a copy whose supervisor cannot be started is listed with its fault, holds up no other, and is tried again", async () => {
   const bench = await makeBench();
