@@ -1,7 +1,6 @@
 // Progress on a terminal: lines that stay, and below them one line per thing under way, drawn anew as it changes.
 // Anywhere else: plain lines only.
 import { styleText } from "node:util";
-import { printable } from "../schemas/text.ts";
 
 export type Progress = {
   /** A line that stays. */
@@ -31,13 +30,13 @@ export function createProgress(stream: NodeJS.WriteStream): Progress {
   };
   return {
     live,
-    line: (text) => line(printable(text)),
+    line,
     status: (name, text) => {
       if (!live) return;
       if (text === null) under.delete(name);
-      else under.set(name, printable(text));
+      else under.set(name, text);
       draw();
     },
-    alarm: (text) => line(styleText(["bold", "red"], `ALARM ${printable(text)}`, { stream })),
+    alarm: (text) => line(styleText(["bold", "red"], `ALARM ${text}`, { stream })),
   };
 }

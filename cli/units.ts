@@ -1,6 +1,4 @@
 // Amounts as people read them.
-import { printable } from "../schemas/text.ts";
-
 const MiB = 2 ** 20;
 
 export function showBytes(bytes: number): string {
@@ -17,8 +15,7 @@ export function showDuration(milliseconds: number): string {
 }
 
 /** Columns side by side; the first is flush left, the others flush right. */
-export function showTable(table: string[][], indent = ""): string {
-  const rows = table.map((row) => row.map(printable));
+export function showTable(rows: string[][], indent = ""): string {
   const widths: number[] = [];
   for (const row of rows)
     for (const [column, cell] of row.entries()) widths[column] = Math.max(widths[column] ?? 0, cell.length);

@@ -1,7 +1,6 @@
 // A migration in motion, read and written as one: its record, its VM, both hosts' slots.
 import { type Motion, motionEvents } from "../domain/motion.ts";
 import type { EventDraft, MigrationState, Role, Slot, VmRecord } from "../domain/records.ts";
-import { isSame } from "../domain/same.ts";
 import type { HostAddress } from "../ports/doorbell.ts";
 import type { Ports } from "../ports/ports.ts";
 import type { Batch, Place, Stored } from "./items.ts";
@@ -35,7 +34,7 @@ export function putMotion(batch: Batch, places: MotionPlaces, after: Motion): vo
     const slot = after.slots[role];
     if (!place || !slot) continue;
     batch.put(place, slot);
-    if (!isSame(place.value, slot)) slots[after.migration[role].hostId] = place;
+    slots[after.migration[role].hostId] = place;
   }
   for (const draft of drafts) batch.event(draft, causeOf(draft, places, slots));
 }

@@ -1,0 +1,3 @@
+import { testSpread } from "./spread.ts";
+
+testSpread(["memo", "gate", "lock", "guest"], 3);
