@@ -3,13 +3,14 @@
 import type { HostFacts } from "../schemas/host.ts";
 import { durable } from "./durable-step.ts";
 import { Duties } from "./duties.ts";
-import type { Claim, ClaimedAssignment, DoorbellWait } from "./ports/control-plane.ts";
+import type { Claim, ClaimedAssignment, DoorbellWait, ProvenRecord } from "./ports/control-plane.ts";
 import type { Copy } from "./ports/copies.ts";
 import type { MigrationJournal } from "./ports/journal.ts";
 import { messageOf, type Role, type RoleContext } from "./roles/context.ts";
 import { DestinationRole } from "./roles/destination-role.ts";
 import { missingCopy } from "./roles/missing-copy.ts";
 import { SourceRole } from "./roles/source-role.ts";
+import { TableBack, watchRefusals } from "./table-back.ts";
 
 export type AgentOptions = {
   context: RoleContext;
@@ -43,6 +44,9 @@ export class Agent {
   readonly #context: RoleContext;
   readonly #roles = new Map<string, Role>();
   readonly #duties: Duties;
+  readonly #tableBack: TableBack;
+  /** What the roles knew when the host froze. */
+  #records = new Map<string, ProvenRecord>();
   readonly #ended = new AbortController();
   #heartbeatMs = firstHeartbeatMs;
   #busyHeartbeatMs = firstHeartbeatMs;
@@ -59,8 +63,15 @@ export class Agent {
 
   constructor(options: AgentOptions) {
     this.#options = options;
-    this.#context = options.context;
-    this.#duties = new Duties(options.context, options.isFirstLife, {
+    const controlPlane = watchRefusals(options.context.controlPlane, (code) => this.#tableBack.hear(code));
+    this.#context = { ...options.context, controlPlane };
+    this.#tableBack = new TableBack(this.#context, {
+      halt: () => this.#halt(),
+      goOn: () => this.#goOn(),
+      records: () => this.#records,
+    });
+    this.#duties = new Duties(this.#context, options.isFirstLife, {
+      isFrozen: () => this.#tableBack.isFrozen,
       bindingOf: (copyId) => {
         const role = [...this.#roles.values()].find((candidate) => candidate.copyId === copyId);
         if (!role) return "free";
@@ -72,16 +83,43 @@ export class Agent {
 
   async start(): Promise<void> {
     for (const copy of await this.#context.copies.list()) this.#duties.watch(copy, "as the agent began");
-    const unfinished = this.#context.journal.migrations().filter((entry) => !entry.over);
-    await Promise.all(unfinished.map((entry) => this.#recoverOrRetry(entry)));
+    await this.#recoverUnfinished();
     this.#context.copies.keepSpare();
     this.#forgetAfter(forgetAfterMs);
     this.#loops = [this.#heartbeats(), this.#listenToDoorbell()];
   }
 
+  async #recoverUnfinished(): Promise<void> {
+    const unfinished = this.#context.journal.migrations().filter((entry) => !entry.over);
+    await Promise.all(unfinished.map((entry) => this.#recoverOrRetry(entry)));
+  }
+
+  /** Every role is left as if the agent had died: journal, gate and copies are what it is taken up from again. */
+  async #halt(): Promise<void> {
+    this.#toldFacts = ""; // The table may have forgotten them.
+    const roles = [...this.#roles.values()];
+    for (const role of roles) {
+      const record = role.latestRecord();
+      if (record) this.#records.set(role.migrationId, record);
+      role.abandon();
+    }
+    this.#roles.clear();
+    await Promise.all([this.#claiming, this.#duties.settled(), ...roles.map((role) => role.settled())]);
+  }
+
+  async #goOn(): Promise<void> {
+    this.#records.clear();
+    for (const copy of await this.#context.copies.list()) this.#duties.watch(copy);
+    await this.#recoverUnfinished();
+    this.#claimedRevision = -1;
+    this.#claim();
+    this.#forgetAfter(forgetAfterMs);
+  }
+
   /** Stops without touching a guest. */
   async stop(): Promise<void> {
     this.#ended.abort();
+    this.#tableBack.end();
     this.#sweepTimer?.();
     this.#forgetTimer?.();
     for (const role of this.#roles.values()) role.abandon();
@@ -126,21 +164,25 @@ export class Agent {
       this.#hasJoined = true;
       this.#options.onJoined();
     }
+    this.#tableBack.heartbeatAnswered(answer.answer);
     if (answer.answer.assignmentsRevision !== this.#claimedRevision) this.#claim();
   }
 
   async #listenToDoorbell(): Promise<void> {
     while (!this.#ended.signal.aborted) {
-      if (await this.#options.doorbell.wait(doorbellMs, this.#ended.signal)) this.#claim();
+      if (!(await this.#options.doorbell.wait(doorbellMs, this.#ended.signal))) continue;
+      if (this.#tableBack.isFrozen)
+        await this.#heartbeat(); // Whether it may go on is what a heartbeat tells.
+      else this.#claim();
     }
   }
 
   /** One claim at a time; a ring that comes meanwhile claims once more afterwards. */
   #claim(): void {
     this.#isClaimWanted = true;
-    if (this.#claiming || this.#ended.signal.aborted) return;
+    if (this.#claiming || this.#isAtRest()) return;
     const run = async (): Promise<void> => {
-      while (this.#isClaimWanted && !this.#ended.signal.aborted) {
+      while (this.#isClaimWanted && !this.#isAtRest()) {
         await this.#untilUncritical();
         this.#isClaimWanted = false;
         const answer = await this.#context.controlPlane.claim();
@@ -160,7 +202,12 @@ export class Agent {
       });
   }
 
+  #isAtRest(): boolean {
+    return this.#ended.signal.aborted || this.#tableBack.isFrozen;
+  }
+
   async #take(claim: Claim): Promise<void> {
+    if (this.#isAtRest()) return;
     const { assignment } = claim;
     if (assignment) await this.#begin(assignment, claim.claimedBefore && !this.#hasLostClaim);
     this.#claimedRevision = claim.assignmentsRevision;
@@ -204,6 +251,7 @@ export class Agent {
       await this.#recover(entry);
       return;
     }
+    if (this.#isAtRest()) return; // It is taken up from its journal.
     const role = this.#roleFor(entry, this.#copyOf(claimed));
     if (claimed.record) role.noteRecord(claimed.record);
     await role.start();
@@ -220,12 +268,12 @@ export class Agent {
       },
     );
     const isDone = await Promise.race([recovering, clock.sleep(recoverWithinMs, this.#ended.signal).then(() => null)]);
-    if (isDone !== false || this.#ended.signal.aborted) return;
+    if (isDone !== false || this.#isAtRest()) return;
     clock.after(sweepAgainMs, () => void this.#recoverOrRetry(entry));
   }
 
   async #recover(entry: MigrationJournal): Promise<void> {
-    if (this.#roles.has(entry.migrationId)) return;
+    if (this.#roles.has(entry.migrationId) || this.#isAtRest()) return;
     const copy = this.#copyOf(entry.claimed);
     const status = copy ? await copy.status() : null;
     const machine = status?.machine ?? "ended";
@@ -234,7 +282,7 @@ export class Agent {
     const gate = isAtGate || copy?.migrationId === entry.migrationId ? (status?.gate ?? null) : null;
     const stands = machine !== "ended" && machine !== "running" && isAtGate;
     const found = machine === "ended" ? machine : stands ? "standing" : "running";
-    if (this.#roles.has(entry.migrationId)) return; // A claim was quicker.
+    if (this.#roles.has(entry.migrationId) || this.#isAtRest()) return; // A claim was quicker.
     const role = this.#roleFor(entry, copy);
     this.#context.log({
       event: "role-recovered",
@@ -270,7 +318,7 @@ export class Agent {
         : new DestinationRole(this.#context, entry, copy, (launched) => this.#duties.watch(launched));
     this.#roles.set(entry.migrationId, role);
     void role.over.then(() => {
-      if (this.#ended.signal.aborted) return;
+      if (this.#isAtRest()) return;
       this.#roles.delete(entry.migrationId);
       void this.#markOver(entry);
       if (role.hasLeft()) this.#duties.forget(role.copyId);
@@ -294,7 +342,7 @@ export class Agent {
   async #markOver(entry: MigrationJournal): Promise<void> {
     const { journal, clock } = this.#context;
     const standing = journal.migration(entry.migrationId);
-    if (!standing || standing.over || this.#ended.signal.aborted) return;
+    if (!standing || standing.over || this.#isAtRest()) return;
     try {
       await durable("journal:over", () => journal.write({ ...entry, over: true }));
       this.#forgetAfter(forgetAfterMs);
@@ -317,7 +365,7 @@ export class Agent {
   async #forgetWhatIsOver(): Promise<void> {
     const { journal, copies, controlPlane, log } = this.#context;
     for (const { migrationId } of journal.migrations().filter((entry) => entry.over)) {
-      if (this.#ended.signal.aborted || this.#isCritical()) return;
+      if (this.#isAtRest() || this.#isCritical()) return;
       const answer = await controlPlane.readRecord(migrationId);
       const isForgotten = answer.kind === "refused" && answer.problem.code === "migration-unknown";
       if (!isForgotten && !(answer.kind === "answered" && answer.record.record.isOver)) continue;

@@ -1,6 +1,7 @@
 // The agent's settings, from the environment. A bad one is named, with what it may be.
 import { z } from "zod";
 import { ClusterId, HostId } from "../schemas/ids.ts";
+import { isSecure } from "../schemas/secure-url.ts";
 import { canonicalAddress, isEveryAddress } from "./adapters/address.ts";
 
 const folder = z.string().regex(/^\//, "an absolute path");
@@ -10,7 +11,10 @@ const oneAddress = z
   .transform(canonicalAddress);
 
 const variables = {
-  DROVER_CONTROL_PLANE: z.url({ protocol: /^https?$/ }).describe("the control plane's address, https://…"),
+  DROVER_CONTROL_PLANE: z
+    .url({ protocol: /^https?$/ })
+    .refine(isSecure, "over plain http off this machine anybody on the way could play the control plane")
+    .describe("the control plane's address, https://…"),
   DROVER_CLUSTER: ClusterId.describe("the cluster this host belongs to"),
   DROVER_HOST: HostId.describe("this host's name in the cluster"),
   DROVER_DATA: folder.describe("a folder of this host's own, kept over reboots"),

@@ -25,6 +25,7 @@ export class Duties {
   readonly #alarms = new Map<string, CopyAlarm>();
   readonly #bindingOf: (copyId: string) => Binding;
   readonly #wantSweep: () => void;
+  readonly #isFrozen: () => boolean;
   readonly #isFirstLife: boolean;
   /** Copies that were here when the agent began: a boot may have ended those, and no other. */
   readonly #fromBefore = new Set<string>();
@@ -35,12 +36,18 @@ export class Duties {
   constructor(
     context: RoleContext,
     isFirstLife: boolean,
-    hooks: { bindingOf(copyId: string): Binding; wantSweep(): void },
+    hooks: {
+      bindingOf(copyId: string): Binding;
+      wantSweep(): void;
+      /** Nothing is started, resumed or destroyed. */
+      isFrozen(): boolean;
+    },
   ) {
     this.#context = context;
     this.#isFirstLife = isFirstLife;
     this.#bindingOf = hooks.bindingOf;
     this.#wantSweep = hooks.wantSweep;
+    this.#isFrozen = hooks.isFrozen;
   }
 
   /** Watches a copy for what its guest says and for its end. Repeating it changes nothing. */
@@ -77,11 +84,17 @@ export class Duties {
     this.#isAssigned = true;
   }
 
+  /** Resolves when a sweep under way has come to its end. */
+  settled(): Promise<void> {
+    return this.#lane.do(async () => {});
+  }
+
   /** True when everything is as wanted and told. */
   sweep(): Promise<boolean> {
     return this.#lane.do(async () => {
       let isSettled = true;
       for (const duty of this.#duties) {
+        if (this.#isFrozen()) return true;
         const binding = this.#bindingOf(duty.copyId);
         if (binding === "bound") continue;
         try {
@@ -110,6 +123,7 @@ export class Duties {
     if (status?.machine === "ended" && copy && !wasStopped) return this.#clearEnded(duty, copy, status);
     switch (wantedRunState) {
       case "stopped":
+        if (this.#isFrozen()) return false;
         if (copy) await copy.destroy();
         this.forget(copyId);
         return this.#tell(duty, { state: "gone", because: copy ? "ordered" : "never-started" });
@@ -132,6 +146,7 @@ export class Duties {
 
   /** A guest that is there is made what its user wants: reset so many times, executing or paused. */
   async #bringAbout(duty: CopyDuty, copy: Copy, status: CopyStatus): Promise<boolean> {
+    if (this.#isFrozen()) return false;
     const { resets = 0 } = duty;
     if (resets > status.resets) await copy.reset(resets);
     const made = Math.max(resets, status.resets);
@@ -162,6 +177,7 @@ export class Duties {
     const copy =
       found ?? (await this.#context.copies.launch({ vmId, copyId, spec, arriving: false, migrationId: null }));
     this.watch(copy);
+    if (this.#isFrozen()) return false;
     const permit = await copy.run(fencingToken, duty.replaceLockFile);
     if (permit.kind === "refused") return this.#tellRefusal(duty, copy, permit);
     return this.#bringAbout(duty, copy, await copy.status());
@@ -219,6 +235,7 @@ export class Duties {
     const owed = new Set(this.#duties.map((duty) => duty.copyId));
     let isSettled = true;
     for (const [copyId, copy] of this.#copies) {
+      if (this.#isFrozen()) return true;
       if (owed.has(copyId) || this.#bindingOf(copyId) !== "free") continue;
       try {
         isSettled = (await this.#removeOrphan(copy)) && isSettled;

@@ -32,6 +32,8 @@ const agentVersion = "0.1.0";
 /** A guest stands at the gate for so long at most when its agent has died there. */
 const agentSilenceMs = 1000;
 
+// A log that takes nothing (a full disk, a closed pipe) must not end the agent.
+for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {});
 const log: Log = (entry) => process.stderr.write(`${JSON.stringify({ at: new Date().toISOString(), ...entry })}\n`);
 
 /** Something the operator must mend before the agent can start. */

@@ -27,6 +27,7 @@ export function measureRoundTrips(
       claim: () => timed(() => controlPlane.claim()),
       readRecord: (migrationId) => timed(() => controlPlane.readRecord(migrationId)),
       report: (report) => timed(() => controlPlane.report(report)),
+      tellInventory: (inventory) => controlPlane.tellInventory(inventory),
       prove: (signed, migrationId) => controlPlane.prove(signed, migrationId),
       controlPlaneNowMs: () => controlPlane.controlPlaneNowMs(),
     },

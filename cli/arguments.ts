@@ -7,16 +7,19 @@ type Options = NonNullable<ParseArgsConfig["options"]>;
 /** @throws UsageError naming what is not known, with what may have been meant */
 export function readArguments<O extends Options>(args: string[], options: O, positionals = 0) {
   let parsed: ReturnType<typeof parse>;
-  const parse = () => parseArgs({ args, options, allowPositionals: positionals > 0, strict: true });
+  const parse = () => parseArgs({ args, options, allowPositionals: positionals > 0, strict: true, tokens: true });
   try {
     parsed = parse();
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
     const unknown = /Unknown option '(-[^']*)'/.exec(message)?.[1];
-    if (unknown === undefined) throw new UsageError(message.split(". ")[0] ?? message);
+    if (unknown === undefined) throw new UsageError(message.split(/\.\s/)[0] ?? message);
     const near = nearest(unknown.replace(/^-+/, ""), Object.keys(options));
     throw new UsageError(`there is no option ${unknown}${near ? `; did you mean --${near}?` : ""}`);
   }
+  const given = parsed.tokens.flatMap((token) => (token.kind === "option" ? [token.name] : []));
+  const twice = given.find((name, index) => given.indexOf(name) !== index);
+  if (twice !== undefined) throw new UsageError(`--${twice} is given more than once; give it once`);
   const extra = parsed.positionals[positionals];
   if (extra !== undefined) throw new UsageError(`"${extra}" is one argument too many`);
   return parsed;

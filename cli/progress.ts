@@ -1,6 +1,7 @@
 // Progress on a terminal: lines that stay, and below them one line per thing under way, drawn anew as it changes.
 // Anywhere else: plain lines only.
 import { styleText } from "node:util";
+import { printable } from "../schemas/text.ts";
 
 export type Progress = {
   /** A line that stays. */
@@ -30,13 +31,13 @@ export function createProgress(stream: NodeJS.WriteStream): Progress {
   };
   return {
     live,
-    line,
+    line: (text) => line(printable(text)),
     status: (name, text) => {
       if (!live) return;
       if (text === null) under.delete(name);
-      else under.set(name, text);
+      else under.set(name, printable(text));
       draw();
     },
-    alarm: (text) => line(styleText(["bold", "red"], `ALARM ${text}`, { stream })),
+    alarm: (text) => line(styleText(["bold", "red"], `ALARM ${printable(text)}`, { stream })),
   };
 }

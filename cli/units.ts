@@ -1,4 +1,6 @@
 // Amounts as people read them.
+import { printable } from "../schemas/text.ts";
+
 const MiB = 2 ** 20;
 
 export function showBytes(bytes: number): string {
@@ -15,7 +17,8 @@ export function showDuration(milliseconds: number): string {
 }
 
 /** Columns side by side; the first is flush left, the others flush right. */
-export function showTable(rows: string[][], indent = ""): string {
+export function showTable(table: string[][], indent = ""): string {
+  const rows = table.map((row) => row.map(printable));
   const widths: number[] = [];
   for (const row of rows)
     for (const [column, cell] of row.entries()) widths[column] = Math.max(widths[column] ?? 0, cell.length);

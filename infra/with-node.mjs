@@ -37,6 +37,23 @@ function isRecentEnough(version) {
   return major > lowestNode[0] || (major === lowestNode[0] && minor >= lowestNode[1]);
 }
 
+/** Null where the system does not tell. */
+function parentOf(pid) {
+  try {
+    return Number(readFileSync(`/proc/${pid}/stat`, "utf8").split(") ").at(-1)?.split(" ")[1]);
+  } catch {
+    return null;
+  }
+}
+
+function nameOf(pid) {
+  try {
+    return readFileSync(`/proc/${pid}/comm`, "utf8").trim();
+  } catch {
+    return "node";
+  }
+}
+
 function chooseNode() {
   if (existsSync(pinnedNode)) return pinnedNode;
   if (isRecentEnough(process.version)) return process.execPath;
@@ -58,6 +75,10 @@ const child = spawn(node, [script, ...rest], {
 // The child decides how to end; this process only waits for it, and passes on what it is told. When whoever started
 // this one is gone (npm, killed), nobody would be told of anything any more, so the child is asked to end.
 const launcher = process.ppid;
-setInterval(() => process.ppid !== launcher && child.kill("SIGTERM"), 250).unref();
+// npm runs its scripts in a shell, which lives on when npm is killed: then the shell's own parent is watched as well.
+const isByShell = process.env.npm_lifecycle_event !== undefined && nameOf(launcher) !== "node";
+const npm = isByShell ? parentOf(launcher) : null;
+const isAlone = () => process.ppid !== launcher || (npm !== null && parentOf(launcher) !== npm);
+setInterval(() => isAlone() && child.kill("SIGTERM"), 250).unref();
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
 child.on("exit", (code, signal) => process.exit(signal ? 128 + (signal === "SIGINT" ? 2 : 15) : (code ?? 1)));

@@ -5,6 +5,7 @@ import { HostFacts } from "./host.ts";
 import { ClusterId, CopyId, CopyRef, FencingToken, HostId, Instant, MigrationId, VmId } from "./ids.ts";
 import { EndReason, MigrationLimits, MigrationMode, MigrationTimings, Round } from "./migration.ts";
 import { Signed } from "./signing.ts";
+import { saidText } from "./text.ts";
 import { GuestReport, VmSpec, WantedRunState } from "./vm.ts";
 
 export const agentProtocol = 1;
@@ -63,7 +64,7 @@ export const CopyAlarm = z.object({
   vm: VmId,
   copyId: CopyId,
   code: z.enum(["lock-file-not-held", "run-refused"]),
-  detail: z.string().max(1000),
+  detail: saidText(1000),
 });
 export type CopyAlarm = z.infer<typeof CopyAlarm>;
 
@@ -186,28 +187,28 @@ export const AgentReport = z
         .meta({ description: "In doubt past the gate: an alarm stands until it is over." }),
     }),
     z.object({ kind: z.literal("destination-commits"), ...onMigration }),
-    z.object({ kind: z.literal("source-aborts"), ...onMigration, reason: EndReason, detail: z.string().max(1000) }),
+    z.object({ kind: z.literal("source-aborts"), ...onMigration, reason: EndReason, detail: saidText(1000) }),
     z.object({
       kind: z.literal("destination-aborts"),
       ...onMigration,
       reason: EndReason,
-      detail: z.string().max(1000),
+      detail: saidText(1000),
     }),
     z.object({
       kind: z.literal("destination-returns"),
       ...onMigration,
       reason: EndReason,
-      detail: z.string().max(1000),
+      detail: saidText(1000),
     }),
     z.object({ kind: z.literal("source-takes-back"), ...onMigration }).meta({
       description: "It holds the lock file, which still named its own copy: the destination never took it.",
     }),
-    z.object({ kind: z.literal("take-back-refused"), ...onMigration, detail: z.string().max(1000) }),
+    z.object({ kind: z.literal("take-back-refused"), ...onMigration, detail: saidText(1000) }),
     z.object({
       kind: z.literal("guest-confirmed"),
       ...onMigration,
       outcome: z.enum(["running", "paused", "ended", "guest-lost"]),
-      detail: z.string().max(1000).default(""),
+      detail: saidText(1000).default(""),
       resetsAtSource: z.int().min(0).optional().meta({
         description: "How many resets the source had made when the guest left it; left out where it could not say.",
       }),
@@ -221,7 +222,7 @@ export const AgentReport = z
       because: z
         .enum(["ordered", "powered-off", "crashed", "killed", "host-rebooted", "never-started", "migration-over"])
         .default("ordered"),
-      detail: z.string().max(1000).default(""),
+      detail: saidText(1000).default(""),
       migrationId: MigrationId.nullable()
         .default(null)
         .meta({ description: "The migration whose slot this report frees." }),

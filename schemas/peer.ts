@@ -4,6 +4,7 @@ import { z } from "zod";
 import { FencingToken } from "./ids.ts";
 import { EndReason } from "./migration.ts";
 import { Signed } from "./signing.ts";
+import { saidText } from "./text.ts";
 
 /** Versions of the peer protocol that this build speaks, ascending. */
 export const peerVersions = [1] as const;
@@ -33,7 +34,7 @@ export const PeerMessage = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("loaded") }),
   z.object({ kind: z.literal("arrived"), commitMs: z.number() }), // the guest executes here (or arrived paused)
   z.object({ kind: z.literal("record"), record: Signed }), // either way: the record as last read or answered
-  z.object({ kind: z.literal("failed"), reason: EndReason, detail: z.string().max(1000) }),
+  z.object({ kind: z.literal("failed"), reason: EndReason, detail: saidText(1000) }),
   z.object({
     kind: z.literal("relinquished"), // rule 7: the destination never sent a commit and has ended its copy
     word: Signed,

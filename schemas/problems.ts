@@ -82,6 +82,7 @@ export const problems = {
   "idempotency-key-reused": { status: 422, retry: "never", title: "The idempotency key was used for another request." },
   "doorbell-elsewhere": { status: 404, retry: "never", title: "This deployment rings its hosts by another doorbell." },
   "table-busy": { status: 503, retry: "later", title: "Too many requests met on the same records." },
+  "table-failing": { status: 503, retry: "later", title: "The table takes no writes." },
   "internal-error": { status: 500, retry: "later", title: "A fault in Drover; nothing is known about its effect." },
 } as const satisfies Record<string, Entry>;
 

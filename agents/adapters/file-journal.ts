@@ -4,41 +4,47 @@
 import { mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { z } from "zod";
-import type { Journal, MigrationJournal } from "../ports/journal.ts";
+import type { Journal, MigrationJournal, TableStanding } from "../ports/journal.ts";
 import { syncFolder, temporarySuffix } from "./durable-file.ts";
-import { JournalEntry, TokenTable } from "./journal-entry.ts";
+import { JournalEntry, TableStandingEntry, TokenTable } from "./journal-entry.ts";
 import { DamagedLog, SealedLog } from "./sealed-log.ts";
 import { Serial } from "./serial.ts";
 
 const tokensFile = "tokens.json";
+const standingFile = "table-standing.json";
 
 /** @throws when the folder cannot be read, or a file in it is damaged: the message names it */
 export async function openFileJournal(folder: string): Promise<Journal> {
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const entries = new Map<string, MigrationJournal>();
   let tokens: { [vmId: string]: number } = {};
+  let standing: TableStanding = { isFrozen: false, tokenFloor: 0 };
   for (const name of await readdir(folder)) {
     const path = join(folder, name);
     if (name.endsWith(temporarySuffix))
       await rm(path, { force: true }); // Never renamed, so never answered for.
     else if (name === tokensFile) tokens = readSealed(path, TokenTable);
+    else if (name === standingFile) standing = readSealed(path, TableStandingEntry);
     else if (name.endsWith(".json")) {
       const entry = readSealed(path, JournalEntry);
       if (name !== `${entry.migrationId}.json`) throw damaged(path, "it holds another migration's entry");
       entries.set(entry.migrationId, entry);
     }
   }
-  return fileJournal(folder, entries, tokens);
+  return fileJournal(folder, entries, tokens, standing);
 }
 
 function fileJournal(
   folder: string,
   entries: Map<string, MigrationJournal>,
   tokensFound: { [vmId: string]: number },
+  standingFound: TableStanding,
 ): Journal {
   const serial = new Serial();
   let tokens = tokensFound;
+  let tableStanding = standingFound;
   const pathOf = (migrationId: string) => join(folder, `${migrationId}.json`);
+  const standingLog = new SealedLog(join(folder, standingFile));
   const tokenLog = new SealedLog(join(folder, tokensFile));
   const logs = new Map<string, SealedLog>();
   const logOf = (migrationId: string): SealedLog => {
@@ -51,7 +57,15 @@ function fileJournal(
     logs.delete(migrationId);
   };
   return {
-    highestToken: (vmId) => tokens[vmId] ?? 0,
+    highestToken: (vmId) => Math.max(tokens[vmId] ?? 0, tableStanding.tokenFloor),
+    tokens: () => Object.entries(tokens).map(([vmId, fencingToken]) => ({ vmId, fencingToken })),
+    tableStanding: () => ({ ...tableStanding }),
+    keepTableStanding: (standing) =>
+      serial.run(async () => {
+        const written = TableStandingEntry.parse(standing);
+        await standingLog.write(JSON.stringify(written));
+        tableStanding = written;
+      }),
     raiseToken: (vmId, fencingToken) =>
       serial.run(async () => {
         if (fencingToken <= (tokens[vmId] ?? 0)) return;

@@ -10,6 +10,7 @@ import {
   RecordAnswer,
   ReportAnswer,
 } from "../../schemas/agent.ts";
+import { InventoryAnswer } from "../../schemas/inventory.ts";
 import { MigrationRecord } from "../../schemas/migration.ts";
 import { type Problem, ProblemDetails } from "../../schemas/problems.ts";
 import { openDocument, Signed, type Verify, verifierFrom } from "../../schemas/signing.ts";
@@ -102,6 +103,11 @@ export async function createHttpControlPlane(options: HttpControlPlaneOptions): 
       const record = await proven(signed, report.kind === "copy-seen" ? null : report.migrationId);
       if (signed && !record) return unproven("/v1/agent/report");
       return { kind: outcome, assignmentsRevision, record };
+    },
+
+    async tellInventory(inventory) {
+      const answer = await ask("routine", "/v1/agent/inventory", inventory, InventoryAnswer);
+      return answer.kind === "answered" ? { kind: "answered", answer: answer.value } : answer;
     },
 
     prove: (signed, migrationId) => prove(signed, migrationId, verify, cluster),

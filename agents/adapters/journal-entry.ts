@@ -4,7 +4,7 @@ import { Assignment } from "../../schemas/agent.ts";
 import { FencingToken, MigrationId, VmId } from "../../schemas/ids.ts";
 import { MigrationRecord } from "../../schemas/migration.ts";
 import { Signed } from "../../schemas/signing.ts";
-import type { MigrationJournal } from "../ports/journal.ts";
+import type { MigrationJournal, TableStanding } from "../ports/journal.ts";
 
 const ProvenRecord = z.strictObject({ record: MigrationRecord, signed: Signed.strict() });
 
@@ -26,3 +26,8 @@ export const JournalEntry = z.strictObject({
 }) satisfies z.ZodType<MigrationJournal>;
 
 export const TokenTable = z.record(VmId, FencingToken);
+
+export const TableStandingEntry = z.strictObject({
+  isFrozen: z.boolean(),
+  tokenFloor: FencingToken,
+}) satisfies z.ZodType<TableStanding>;

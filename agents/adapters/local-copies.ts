@@ -255,6 +255,7 @@ class LocalCopy implements Copy {
   }
 
   status = () => this.#ask((supervisor) => supervisor.status());
+  account = () => this.#ask((supervisor) => supervisor.account());
   run: Copy["run"] = (fencingToken, replaceLockFile) =>
     this.#ask((supervisor) => supervisor.run(fencingToken, replaceLockFile));
   takeBackLock = (fencingToken: number) => this.#ask((supervisor) => supervisor.takeBackLock(fencingToken));

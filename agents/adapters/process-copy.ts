@@ -4,7 +4,7 @@ import type { Socket } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import type { StreamEndpoint } from "../../schemas/peer.ts";
 import type { VmSpec } from "../../schemas/vm.ts";
-import type { Copy, CopyEvent, CopyStatus, PermitOutcome } from "../ports/copies.ts";
+import type { Copy, CopyAccount, CopyEvent, CopyStatus, PermitOutcome } from "../ports/copies.ts";
 import type { GateDecision } from "../ports/gate.ts";
 import { Greeting, type Question, type Said, withKeyText } from "../supervisor/protocol.ts";
 import { lineSplitter } from "./line-socket.ts";
@@ -96,6 +96,7 @@ export class ProcessCopy implements Copy {
     if (!this.#fault && (await this.#connection) === null) return gone;
     return this.#ask<CopyStatus>({ method: "status" });
   };
+  account = () => this.#ask<CopyAccount>({ method: "account" });
   run = (fencingToken: number, replaceLockFile = false) =>
     this.#ask<PermitOutcome>({ method: "run", fencingToken, ...(replaceLockFile ? { replaceLockFile } : {}) });
   takeBackLock = (fencingToken: number) => this.#ask<PermitOutcome>({ method: "takeBackLock", fencingToken });

@@ -9,6 +9,7 @@ import type {
   HeartbeatAnswer,
   HeartbeatRequest,
 } from "../../schemas/agent.ts";
+import type { InventoryAnswer, InventoryReport } from "../../schemas/inventory.ts";
 import type { MigrationRecord } from "../../schemas/migration.ts";
 import type { Problem } from "../../schemas/problems.ts";
 import type { Signed } from "../../schemas/signing.ts";
@@ -45,6 +46,8 @@ export interface ControlPlane {
   ): Promise<
     { kind: "applied" | "unchanged"; assignmentsRevision: number; record: ProvenRecord | null } | Refused | Unknown
   >;
+  /** What this host has, told while its cluster recovers from a table that went back. */
+  tellInventory(inventory: InventoryReport): Promise<{ kind: "answered"; answer: InventoryAnswer } | Refused | Unknown>;
   /** Checks a record that the peer relayed. Null when the control plane never signed it or it is another migration's. */
   prove(signed: Signed, migrationId: string): Promise<ProvenRecord | null>;
   /** The control plane's clock as last answered plus what has passed here since; null before the first answer. */

@@ -36,6 +36,16 @@ export type CopyStatus = {
   resets: number;
 };
 
+/** What a copy's supervisor can testify of it, for when the table that knew has gone back. */
+export type CopyAccount = CopyStatus & {
+  /** The token it last took its lock file under; null: it never did. */
+  lockToken: number | null;
+  /** What the VM's lock file says when nobody holds it; null where it has none or cannot be read. */
+  lockFile: "held" | { copyId: string; fencingToken: number } | null;
+  /** It stood by its user's wish when it came to the gate it is at. */
+  wasPaused: boolean;
+};
+
 /** Why a guest was not let run. The refusal is definite: nothing executed. */
 export type PermitOutcome =
   | { kind: "granted" }
@@ -57,6 +67,7 @@ export interface Copy {
   /** The migration this copy was launched for or is leaving by. */
   readonly migrationId: string | null;
   status(): Promise<CopyStatus>;
+  account(): Promise<CopyAccount>;
   /** Takes and stamps the lock file, then lets the guest execute. Holding it already under this copy is fine.
    *  @param replaceLockFile an operator has said that whoever holds it is gone
    *  A guest that came to a gate paused comes back from it paused.

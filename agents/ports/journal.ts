@@ -23,9 +23,21 @@ export type MigrationJournal = {
   over?: true;
 };
 
+/** What a table that went back leaves to be minded, also after a restart. */
+export type TableStanding = {
+  /** Nothing is decided here until the cluster has recovered. */
+  isFrozen: boolean;
+  /** Tokens below this are of before the restore, and count no more. */
+  tokenFloor: number;
+};
+
 export interface Journal {
-  /** Highest fencing token seen for a VM; 0 for one never seen. */
+  /** Highest fencing token seen for a VM, and never below the floor; 0 for one never seen. */
   highestToken(vmId: string): number;
+  tokens(): { vmId: string; fencingToken: number }[];
+  tableStanding(): TableStanding;
+  /** After every write that was asked for before. */
+  keepTableStanding(standing: TableStanding): Promise<void>;
   /** Raises it; a lower one changes nothing. */
   raiseToken(vmId: string, fencingToken: number): Promise<void>;
   migration(migrationId: string): MigrationJournal | null;

@@ -47,6 +47,10 @@ export interface Role {
   isCritical(): boolean;
   /** The agent stops; the copy, its supervisor and the journal stay. */
   abandon(): void;
+  /** Resolves when what was begun before `abandon` has come to its end. */
+  settled(): Promise<void>;
+  /** The newest record that this role knows. */
+  latestRecord(): ProvenRecord | null;
   readonly over: Promise<void>;
 }
 

@@ -116,6 +116,15 @@ export class DestinationRole implements Role {
     return ["intending", "committing", "starting"].includes(this.#state.stage);
   }
 
+  async settled(): Promise<void> {
+    await this.#launching.catch(() => {});
+    await this.#copyLane.do(async () => {});
+  }
+
+  latestRecord(): ProvenRecord | null {
+    return this.#known.latest;
+  }
+
   abandon(): void {
     this.#isAbandoned = true;
     this.#wake.stop();
@@ -377,6 +386,7 @@ export class DestinationRole implements Role {
   }
 
   async #destroy(): Promise<void> {
+    if (this.#isAbandoned) return;
     await this.#launching; // What is just being built would be left behind.
     const copy = this.#copy;
     try {

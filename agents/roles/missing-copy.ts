@@ -17,6 +17,7 @@ export function missingCopy(vmId: string, copyId: string, spec: VmSpec): Copy {
       atGate: null,
       resets: 0,
     }),
+    account: missing,
     run: missing,
     takeBackLock: missing,
     arrivePaused: missing,

@@ -114,6 +114,14 @@ export class SourceRole implements Role {
     return ["holding", "deciding", "in-doubt"].includes(this.#state.stage) && this.#state.ended === null;
   }
 
+  async settled(): Promise<void> {
+    await this.#copyLane.do(async () => {});
+  }
+
+  latestRecord(): ProvenRecord | null {
+    return this.#known.latest;
+  }
+
   abandon(): void {
     this.#isAbandoned = true;
     this.#wake.stop();
@@ -431,6 +439,7 @@ export class SourceRole implements Role {
   }
 
   async #destroy(): Promise<void> {
+    if (this.#isAbandoned) return;
     try {
       await this.#copyLane.do(() => this.#copy.destroy());
       this.#feed({ kind: "destroyed" });

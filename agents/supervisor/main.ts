@@ -90,7 +90,9 @@ async function open(order: Order): Promise<Supervisor> {
 
 /** In the copy's folder, which is the current one. */
 function log(error: unknown): void {
-  appendFileSync(logName, `${error instanceof Error ? error.stack : String(error)}\n`, { mode: 0o600 });
+  try {
+    appendFileSync(logName, `${error instanceof Error ? error.stack : String(error)}\n`, { mode: 0o600 });
+  } catch {} // A disk that takes nothing must not end the supervisor.
 }
 
 /** In one step as seen from outside, so that no half of it is ever taken for a copy. */

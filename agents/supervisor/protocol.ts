@@ -62,6 +62,7 @@ const method = <M extends string>(name: M) => z.strictObject({ ...id, method: z.
 export const Call = z.discriminatedUnion("method", [
   method("hello"),
   method("status"),
+  method("account"),
   method("run").extend({ fencingToken: FencingToken, replaceLockFile: z.boolean().optional() }),
   method("takeBackLock").extend({ fencingToken: FencingToken }),
   method("arrivePaused").extend({ fencingToken: FencingToken }),

@@ -69,6 +69,8 @@ function perform(supervisor: Supervisor, call: Call): Promise<unknown> | Greetin
       return greetingOf(supervisor);
     case "status":
       return supervisor.status();
+    case "account":
+      return supervisor.account();
     case "run":
       return supervisor.run(call.fencingToken, call.replaceLockFile);
     case "takeBackLock":

@@ -10,7 +10,7 @@ import type { StreamEndpoint } from "../../schemas/peer.ts";
 import { Serial } from "../adapters/serial.ts";
 import { type DurableStep, durable } from "../durable-step.ts";
 import type { Clock } from "../ports/clock.ts";
-import type { CopyEvent, CopyStatus, PermitOutcome } from "../ports/copies.ts";
+import type { CopyAccount, CopyEvent, CopyStatus, PermitOutcome } from "../ports/copies.ts";
 import type { Gate, GateDecision } from "../ports/gate.ts";
 import type {
   Hypervisor,
@@ -94,15 +94,28 @@ export class Supervisor {
   }
 
   status(): Promise<CopyStatus> {
+    return this.#serial.run(() => this.#status());
+  }
+
+  account(): Promise<CopyAccount> {
     return this.#serial.run(async () => {
-      const machine = await this.#state();
-      const gate = this.#memo.leaving ? await this.#ports.gate.read(this.#memo.leaving.migrationId) : null;
-      const unknownEnd = { how: "killed" as const, detail: "" };
-      const ended = machine === "ended" ? (this.#memo.ended ?? unknownEnd) : null;
-      const { leaving, resets = 0 } = this.#memo;
-      const atGate = leaving?.gate ? { migrationId: leaving.migrationId, isOver: leaving.gate.over } : null;
-      return { machine, lock: this.#lock.isHeld ? "held" : "free", ended, gate, atGate, resets };
+      const { lockToken, leaving, request } = this.#memo;
+      const seen = this.#lock.isHeld ? "held" : await this.#ports.lockFiles.read(request.vmId).catch(() => null);
+      const lockFile =
+        seen === null || seen === "held" ? seen : { copyId: seen.copyId, fencingToken: seen.fencingToken };
+      const wasPaused = leaving?.gate?.ranBefore === false && !leaving.gate.over;
+      return { ...(await this.#status()), lockToken, lockFile, wasPaused };
     });
+  }
+
+  async #status(): Promise<CopyStatus> {
+    const machine = await this.#state();
+    const gate = this.#memo.leaving ? await this.#ports.gate.read(this.#memo.leaving.migrationId) : null;
+    const unknownEnd = { how: "killed" as const, detail: "" };
+    const ended = machine === "ended" ? (this.#memo.ended ?? unknownEnd) : null;
+    const { leaving, resets = 0 } = this.#memo;
+    const atGate = leaving?.gate ? { migrationId: leaving.migrationId, isOver: leaving.gate.over } : null;
+    return { machine, lock: this.#lock.isHeld ? "held" : "free", ended, gate, atGate, resets };
   }
 
   run(fencingToken: number, replaceLockFile = false): Promise<PermitOutcome> {

@@ -6,7 +6,12 @@ export function describeAccess(cluster: Cluster): string {
     `API   ${cluster.api.url} (cluster "${cluster.name}")`,
     `key   in ${cluster.keyFile}`,
     "",
-    `  export DROVER_API=${cluster.api.url} DROVER_KEY_FILE=${cluster.keyFile} DROVER_CLUSTER=${cluster.name}`,
+    `  export DROVER_API=${cluster.api.url} DROVER_KEY_FILE=${quoted(cluster.keyFile)} DROVER_CLUSTER=${cluster.name}`,
     "  npm run --silent drover -- vm list",
   ].join("\n");
+}
+
+/** As a shell takes it for one word. */
+function quoted(path: string): string {
+  return /^[\w./:-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`;
 }

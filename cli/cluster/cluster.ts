@@ -1,12 +1,13 @@
 // A whole Drover on loopback: one control plane and one agent per host, each a process of its own, with nothing in
 // common but a folder that plays the shared volume. For `drover up`, the demo, the bench and the end-to-end tests.
 import { randomBytes } from "node:crypto";
-import { mkdir, mkdtemp, readdir, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Reaper, startReaper } from "../../infra/reaper.ts";
 import { makeKeyPair, toBase64Url } from "../../schemas/signing.ts";
 import { type Api, createApi } from "../api.ts";
+import { UsageError } from "../exit.ts";
 import { type Child, logTail, programPath, startChild } from "./child.ts";
 import type { DoorbellKind, TableKind } from "./kinds.ts";
 import type { LocalAws } from "./local-aws.ts";
@@ -54,8 +55,15 @@ export const hostName = (index: number): string => `host-${String.fromCharCode(9
 
 /** @throws when a part does not start; nothing is left then */
 export async function startCluster(options: ClusterOptions): Promise<Cluster> {
-  const folder = await mkdtemp(join(tmpdir(), "drover-"));
-  const reaper = await startReaper(folder);
+  const folder = await mkdtemp(join(tmpdir(), "drover-")).catch((error: NodeJS.ErrnoException) => {
+    throw new UsageError(
+      `TMPDIR is ${tmpdir()}, where no folder can be made (${error.code}); set it to one that takes files`,
+    );
+  });
+  const reaper = await startReaper(folder).catch(async (error: unknown) => {
+    await rm(folder, { recursive: true, force: true });
+    throw error;
+  });
   try {
     return await startIn(folder, reaper, options);
   } catch (error) {

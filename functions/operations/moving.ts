@@ -1,6 +1,7 @@
 // A migration in motion, read and written as one: its record, its VM, both hosts' slots.
 import { type Motion, motionEvents } from "../domain/motion.ts";
 import type { EventDraft, MigrationState, Role, Slot, VmRecord } from "../domain/records.ts";
+import { isSame } from "../domain/same.ts";
 import type { HostAddress } from "../ports/doorbell.ts";
 import type { Ports } from "../ports/ports.ts";
 import type { Batch, Place, Stored } from "./items.ts";
@@ -34,7 +35,7 @@ export function putMotion(batch: Batch, places: MotionPlaces, after: Motion): vo
     const slot = after.slots[role];
     if (!place || !slot) continue;
     batch.put(place, slot);
-    slots[after.migration[role].hostId] = place;
+    if (!isSame(place.value, slot)) slots[after.migration[role].hostId] = place;
   }
   for (const draft of drafts) batch.event(draft, causeOf(draft, places, slots));
 }

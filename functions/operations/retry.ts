@@ -25,20 +25,24 @@ export async function retryConflicts<T>(
   attempt: (state: { unsure: boolean }) => Promise<Attempt<T>>,
 ): Promise<Retried<T>> {
   let unsure = false;
+  let fault: unknown = null;
   for (let number = 0; number < attempts; number++) {
     if (number > 0) await pause(ports, number);
     try {
       const decided = await attempt({ unsure });
       if (decided.kind === "done") return { kind: "done", result: decided.result, committed: false };
       if (decided.kind === "again") continue;
-      const outcome = await commit(ports, step, decided.changes);
-      if (outcome === "unknown") unsure = true;
-      else if (outcome.kind === "committed") return { kind: "done", result: decided.result, committed: true };
+      const outcome = await commitStep(ports, step, decided.changes);
+      if (outcome.kind === "committed") return { kind: "done", result: decided.result, committed: true };
+      fault = null;
     } catch (error) {
-      if (!(error instanceof TableThrottled)) throw error;
+      if (!(error instanceof TableThrottled || error instanceof OutcomeUnknown)) throw error;
+      unsure ||= error instanceof OutcomeUnknown;
+      fault = error;
     }
   }
-  return { kind: "busy", problem: busy(unsure) };
+  if (fault) ports.onTableFault?.(step, fault);
+  return { kind: "busy", problem: fault instanceof OutcomeUnknown ? failing() : busy(unsure) };
 }
 
 /** The one door to the table's commits, so that each has a name that a test can halt at (docs/kill-matrix.md).
@@ -50,18 +54,15 @@ export async function commitStep(ports: Ports, step: string, changes: Change[]):
   return outcome;
 }
 
-async function commit(ports: Ports, step: string, changes: Change[]): Promise<CommitOutcome | "unknown"> {
-  try {
-    return await commitStep(ports, step, changes);
-  } catch (error) {
-    if (error instanceof OutcomeUnknown) return "unknown";
-    throw error;
-  }
-}
-
 function busy(unsure: boolean): Problem {
   const effect = unsure ? "Whether it took effect is not known" : "Nothing was changed";
   return { code: "table-busy", detail: `${effect}; send the same request again in a second.` };
+}
+
+function failing(): Problem {
+  const detail =
+    "Whether it took effect is not known: the table takes no writes, or does not answer for them. See the control plane's log and the table's disk or service; then send the same request again.";
+  return { code: "table-failing", detail };
 }
 
 /** Full jitter, so that those who met do not meet again. */

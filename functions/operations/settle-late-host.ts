@@ -4,12 +4,12 @@
 
 import type { HostInventory } from "../domain/last-run.ts";
 import { recoverLate } from "../domain/late-host.ts";
-import { bumpSlot } from "../domain/motion.ts";
 import type { CopyDuty, MigrationState, Slot, VmRecord } from "../domain/records.ts";
+import { recoverSlot } from "../domain/recovery.ts";
 import type { Ports } from "../ports/ports.ts";
 import { Batch, type Place } from "./items.ts";
 import { copyPrefix, hostPartition, keys } from "./keys.ts";
-import { type HostPlaces, readAll, readOne } from "./read.ts";
+import { type HostPlaces, readAll, readOne, readPlaces } from "./read.ts";
 import { retryConflicts } from "./retry.ts";
 
 export async function settleLateHosts(ports: Ports, clusterId: string, hosts: readonly HostPlaces[]): Promise<void> {
@@ -38,9 +38,20 @@ async function settleLateHost(ports: Ports, clusterId: string, hostId: string): 
     if (!session.value?.recovery || !slot.value) return { kind: "done", result: null };
     const batch = new Batch({ clusterId, by: "control-plane", at: ports.clock.nowMs() });
     batch.put(session, { ...session.value, recovery: null, lost: null });
-    batch.put(slot, bumpSlot(slot.value));
+    batch.put(slot, recoverSlot(clusterId, hostId, slot.value, await readUnderWay(ports, clusterId, told)));
     batch.remove(await readOne<HostInventory>(ports, keys.inventory(clusterId, hostId)));
     return { kind: "commit", changes: batch.changes, result: null };
+  });
+}
+
+async function readUnderWay(ports: Ports, clusterId: string, { parts }: HostInventory) {
+  const places = await readPlaces<MigrationState>(
+    ports,
+    parts.map(({ assignment }) => keys.migration(clusterId, assignment.migrationId)),
+  );
+  return parts.flatMap(({ over, assignment }, index) => {
+    const migration = places[index]?.value;
+    return migration && !over && migration.stage !== "ended" ? [{ migration, assignment }] : [];
   });
 }
 

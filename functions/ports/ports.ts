@@ -15,6 +15,8 @@ export interface Ports {
   /** The control plane's signing key; it comes from the deployment's configuration, never from the table. */
   signing: { sign: Sign; publicKey: string };
   settings: Settings;
+  /** Told of a commit that kept failing for the table's own reasons, for the log. */
+  onTableFault?(step: string, error: unknown): void;
   /** Takes over work that the answer need not wait for (rings, housekeeping), where the runtime lives on after
    *  answering. Without it that work is done before the answer. */
   defer?(work: Promise<void>): void;

@@ -98,7 +98,12 @@ function report(event: string, data: { [name: string]: string }): void {
 }
 
 function textOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  if (!(error instanceof Error)) return String(error);
+  return error.cause instanceof Error ? `${error.message}: ${textOf(error.cause)}` : error.message;
+}
+
+function onTableFault(step: string, error: unknown): void {
+  report("table-fault", { step, error: textOf(error) });
 }
 
 /** Work that goes on after the answer; waited for at the end. */
@@ -117,10 +122,13 @@ function keepTrack(): { defer: (work: Promise<void>) => void; settle: () => Prom
   };
 }
 
+// A log that takes nothing (a full disk, a closed pipe) must not end the control plane.
+for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {});
+
 async function main(): Promise<void> {
   const configuration = readConfiguration(process.env);
   const track = keepTrack();
-  const ports: Ports = { ...(await openPorts(configuration)), defer: track.defer };
+  const ports: Ports = { ...(await openPorts(configuration)), defer: track.defer, onTableFault };
   const { host: hostname, port } = configuration.listen;
   const closing = new AbortController();
   const server = serve({ fetch: createApp(ports, { closing: closing.signal }).fetch, hostname, port }, (info) => {

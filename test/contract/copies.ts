@@ -272,6 +272,26 @@ export function copiesContract(name: string, makeBench: () => Promise<CopiesBenc
       assert.equal((await source.status()).machine, "running");
     });
 
+    test("a copy testifies under which token it took its lock file last, and what the file says since", async () => {
+      const testimony = async (copy: Copy) => {
+        const { lockToken, lockFile, wasPaused } = await copy.account();
+        return { lockToken, lockFile, wasPaused };
+      };
+      const source = await running();
+      assert.deepEqual(await testimony(source), { lockToken: token, lockFile: "held", wasPaused: false });
+      await source.pause();
+      const destination = await sending(source);
+      const loaded = eventOf(destination, (event) => event.kind === "loaded");
+      await source.holdAtGate(patienceMs);
+      assert.equal(await source.passGate(), "past");
+      await loaded;
+      const stamp = { copyId: sourceCopy, fencingToken: token };
+      assert.deepEqual(await testimony(source), { lockToken: token, lockFile: stamp, wasPaused: true });
+      assert.deepEqual(await testimony(destination), { lockToken: null, lockFile: stamp, wasPaused: false });
+      assert.deepEqual(await destination.arrivePaused(token + 1), { kind: "granted" });
+      assert.deepEqual(await testimony(destination), { lockToken: token + 1, lockFile: "held", wasPaused: false });
+    });
+
     test("what its user wished after the gate is not undone by whoever gives the guest back once more", async () => {
       const source = await running();
       await sending(source);

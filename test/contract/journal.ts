@@ -56,6 +56,18 @@ export function journalContract(name: string, makeBench: () => Promise<JournalBe
       assert.deepEqual((await bench.open()).migrations(), [full]);
     });
 
+    test("what a table that went back left is there after a restart, and no token counts as lower than the floor", async () => {
+      const journal = await bench.open();
+      assert.deepEqual(journal.tableStanding(), { isFrozen: false, tokenFloor: 0 });
+      await journal.raiseToken("vm-1", 7);
+      await journal.keepTableStanding({ isFrozen: true, tokenFloor: 2 ** 32 });
+      const again = await bench.open();
+      assert.deepEqual(again.tableStanding(), { isFrozen: true, tokenFloor: 2 ** 32 });
+      assert.deepEqual([again.highestToken("vm-1"), again.highestToken("vm-2")], [2 ** 32, 2 ** 32]);
+      assert.deepEqual(again.tokens(), [{ vmId: "vm-1", fencingToken: 7 }]);
+      assert.deepEqual(again.migrations(), []);
+    });
+
     test("changing what it answered does not change the journal", async () => {
       const journal = await bench.open();
       const entry = await makeEntry();

@@ -181,6 +181,10 @@ describe("what the command refuses", () => {
     [["vm", "list", "--cluster", "c"], {}, /DROVER_API is not set/],
     [["vm", "list", "--cluster", "c"], { DROVER_API: "nowhere" }, /DROVER_API is not an http address/],
     [["vm", "list", "--cluster", "c"], { DROVER_API: "http://127.0.0.1:1" }, /DROVER_KEY_FILE is not set/],
+    [["vm", "list", "--cluster", "c"], { DROVER_API: "http://drover.example" }, /use https/],
+    [["vm", "list", "--cluster", "c"], { DROVER_API: "https://me:secret@drover.example" }, /DROVER_KEY_FILE/],
+    [["vm", "stop", "--vm", "vm-1", "--vm", "vm-3"], {}, /--vm is given more than once/],
+    [["demo"], { TMPDIR: "/nowhere" }, /TMPDIR is \/nowhere/],
     [["vm", "list"], {}, /DROVER_CLUSTER/],
     [["vm", "start", "--vm", "vm-1"], {}, /--host is missing/],
   ];

@@ -3,9 +3,12 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createFaultyTable, type TableCall, type TableFault } from "../../functions/adapters/faulty-table.ts";
 import { createMemoryTable } from "../../functions/adapters/memory-table.ts";
+import { defineVm } from "../../functions/operations/vms.ts";
+import { OutcomeUnknown } from "../../functions/ports/table.ts";
+import { VmDefinition } from "../../schemas/vm.ts";
 import { facts } from "./support/fake-host.ts";
 import { about, ok, playAll } from "./support/play.ts";
-import { type Cluster, dump, makeCluster, runVm, spec } from "./support/world.ts";
+import { type Cluster, cluster, dump, makeCluster, runVm, spec } from "./support/world.ts";
 
 const key = (value: string) => ({ "idempotency-key": value });
 const migrations = async (world: Cluster) => (await world.request("GET", "/migrations?limit=100")).body.items.length;
@@ -142,6 +145,20 @@ for (const kind of ["request-lost", "answer-lost", "throttled", "conflict"] as c
     assert.equal((await request("POST", "/v1/clusters", { cluster: "rome-1" })).status, 201);
   });
 }
+
+test("a table that takes no writes answers table-failing, and the log is told why", async () => {
+  const table = createMemoryTable();
+  const { ports } = await makeCluster(["host-a"], { table });
+  table.commit = async () => {
+    throw new OutcomeUnknown("the disk is full");
+  };
+  const told: string[] = [];
+  const onTableFault = (step: string, error: unknown) => told.push(`${step}: ${String(error)}`);
+  const operator = { keyId: "ops", idempotencyKey: null, fingerprint: "" };
+  const outcome = await defineVm({ ...ports, onTableFault }, operator, cluster, VmDefinition.parse({ vm: "vm-1" }));
+  assert.equal(outcome.kind === "refuse" && outcome.problem.code, "table-failing");
+  assert.match(told.join(), /the disk is full/);
+});
 
 test("a table that stays throttled answers table-busy, and nothing was changed", async () => {
   const faulty = faultsOnce({ kind: "throttled" });

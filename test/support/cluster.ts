@@ -82,7 +82,7 @@ export type Enclosure = {
 };
 
 /** `kind` is a report's kind, or the last part of the path. `pass` lets it through now and gives the answer. */
-export type AgentRequest = { hostId: string; kind: string; pass(): Promise<Response> };
+export type AgentRequest = { hostId: string; kind: string; state?: string; pass(): Promise<Response> };
 
 const apiKey = "test-key-0123456789abcdef";
 const clusterId = "test";
@@ -464,9 +464,14 @@ export class TestHost {
     if (isAway()) throw new Error("the control plane cannot be reached");
     const { pathname, search } = new URL(url);
     const pass = () => this.cluster.send(pathname + search, init);
-    const body = typeof init.body === "string" ? (JSON.parse(init.body) as { kind?: string }) : {};
+    const body = typeof init.body === "string" ? (JSON.parse(init.body) as { kind?: string; state?: string }) : {};
     const kind = body.kind ?? pathname.split("/").at(-1) ?? "";
-    const intercepted = await this.cluster.options.intercept?.({ hostId: this.hostId, kind, pass });
+    const intercepted = await this.cluster.options.intercept?.({
+      hostId: this.hostId,
+      kind,
+      ...(body.state ? { state: body.state } : {}),
+      pass,
+    });
     const response = intercepted ?? (await pass());
     if (isAway()) throw new Error("the answer was lost");
     return response;

@@ -62,9 +62,16 @@ async function prepare(): Promise<Vm> {
   return vm;
 }
 
+/** A disk that takes nothing must not cost a guest: v86 logs in the middle of executing. */
+function logLine(...words: unknown[]): void {
+  try {
+    appendFileSync(logName, `${words.join(" ")}\n`);
+  } catch {}
+}
+
 async function launch({ spec, directory, arriving, lonelyMs }: LaunchLine): Promise<void> {
   process.chdir(directory);
-  console.error = console.log = (...words: unknown[]) => appendFileSync(logName, `${words.join(" ")}\n`);
+  console.error = console.log = logLine;
   rmSync(socketName, { force: true });
   rmSync(lastWordsName, { force: true });
 
@@ -80,7 +87,11 @@ async function launch({ spec, directory, arriving, lonelyMs }: LaunchLine): Prom
     for (const client of clients) if (!isMeasurement || client.writableLength <= unreadBytes) client.write(line);
     if (clients.size === 0 && !isMeasurement) unheard.push(line);
     if (event.kind !== "ended") return;
-    writeFileSync(lastWordsName, JSON.stringify({ how: event.how, detail: event.detail }));
+    try {
+      writeFileSync(lastWordsName, JSON.stringify({ how: event.how, detail: event.detail }));
+    } catch (error) {
+      console.error("last words:", String(error)); // Whoever listens has heard them; others find a process that is gone.
+    }
     leave();
   };
   const leave = (): void => {

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
+import { closeSync, openSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { createInterface } from "node:readline";
 import { after, test } from "node:test";
@@ -53,8 +54,9 @@ async function run(changes: { [name: string]: string | undefined }): Promise<{ c
   return { code, stderr };
 }
 
-async function start(): Promise<{ child: ChildProcess; url: string }> {
-  const child = spawn(process.execPath, [program], { env: environment(), stdio: ["ignore", "pipe", "inherit"] });
+async function start(stderr: "inherit" | number = "inherit"): Promise<{ child: ChildProcess; url: string }> {
+  const child = spawn(process.execPath, [program], { env: environment(), stdio: ["ignore", "pipe", stderr] });
+  if (!child.stdout) throw new Error("the process has no output");
   const [line] = await once(createInterface({ input: child.stdout }), "line");
   return { child, url: JSON.parse(line).listening };
 }
@@ -136,4 +138,19 @@ test("it serves, keeps what it was told over kill -9, and ends with 0 on SIGTERM
   assert.deepEqual((await waiting).body, { rang: false }, "what is open is answered");
   const [code] = await once(second.child, "exit");
   assert.equal(code, 0);
+});
+
+test("a log that takes nothing does not end it: requests that fail are answered, again and again", async () => {
+  const full = openSync("/dev/full", "w");
+  const { child, url } = await start(full);
+  try {
+    for (let request = 0; request < 5; request += 1) {
+      assert.equal((await fetch(`${url}/v1/clusters/paris-1/vms`)).status, 401);
+    }
+    assert.equal(child.exitCode, null);
+  } finally {
+    closeSync(full);
+    child.kill("SIGTERM");
+    await once(child, "close");
+  }
 });

@@ -1,0 +1,340 @@
+// The table goes back, on whole clusters: whatever the backup knew and wherever a migration stood, no guest runs twice,
+// none is ended, none runs from old memory, and the cluster opens again by itself and moves guests as before.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { createMemoryTable, type MemorySnapshot, type MemoryTable } from "../../functions/adapters/memory-table.ts";
+import { restoreTable } from "../../functions/operations/restore-table.ts";
+import type { Cluster } from "../../schemas/cluster.ts";
+import { type Host, lostStatement } from "../../schemas/host.ts";
+import { type AgentRequest, type ClusterOptions, startCluster, type TestCluster } from "../support/cluster.ts";
+
+class RestorableCluster {
+  readonly table: MemoryTable = createMemoryTable();
+  readonly backups: MemorySnapshot[] = [];
+  /** How many guests there are, so that left-over copies are seen. */
+  vms = 1;
+  #cluster: TestCluster | null = null;
+  #epoch = 0;
+
+  get cluster(): TestCluster {
+    if (!this.#cluster) throw new Error("not started");
+    return this.#cluster;
+  }
+
+  async start(options: ClusterOptions): Promise<void> {
+    this.#cluster = await startCluster({ settings: { leaseMs: 900 }, ...options, table: this.table });
+  }
+
+  backUp(): void {
+    this.backups.push(this.table.snapshot());
+  }
+
+  /** The backup takes the table's place, and a control plane serves it; `restore` has not been run. */
+  async goBack(backup = this.backups.at(-1)): Promise<void> {
+    if (!backup) throw new Error("no backup");
+    this.table.restore(backup);
+    await this.cluster.startControlPlane();
+  }
+
+  async restore(backup?: MemorySnapshot): Promise<void> {
+    if (backup) this.table.restore(backup);
+    this.#epoch += 1;
+    const becomes = { tableId: `restored-${this.#epoch}`, restoreEpoch: this.#epoch };
+    const { cluster } = this;
+    cluster.options.settings = { ...cluster.options.settings, ...becomes };
+    const ports = await cluster.startControlPlane();
+    const outcome = await restoreTable(ports, becomes, { dryRun: false });
+    assert.equal(outcome.kind, "done", JSON.stringify(outcome));
+  }
+
+  async recovery() {
+    return (await this.cluster.call<Cluster>("GET", "/v1/clusters/test")).recovery;
+  }
+
+  async opens(): Promise<void> {
+    await this.cluster.until(
+      async () => (await this.recovery()) === null,
+      20_000,
+      () => "the cluster does not open again",
+    );
+  }
+
+  async slotsAreFree(): Promise<void> {
+    await this.cluster.until(async () => {
+      const { items } = await this.cluster.call<{ items: Host[] }>("GET", this.cluster.path("hosts"));
+      return items.every((host) => host.migration === null);
+    });
+  }
+
+  /** It runs on exactly one host, as the record says, and nothing is left of it elsewhere. */
+  async runsOnce(vm: string): Promise<string> {
+    const { cluster } = this;
+    let seen = "";
+    await cluster.until(
+      async () => {
+        const { owner, runState, migration } = await cluster.vm(vm);
+        const executing = cluster.executing(vm);
+        seen = JSON.stringify({ owner, runState, migration, executing });
+        return runState === "running" && migration === null && executing.length === 1 && executing[0] === owner?.hostId;
+      },
+      20_000,
+      () => seen,
+    );
+    await this.slotsAreFree();
+    await cluster.until(
+      () => cluster.hosts.flatMap((host) => host.copyHost.copyIds()).length <= this.vms,
+      10_000,
+      () => `copies left: ${cluster.hosts.map((host) => `${host.hostId}: ${host.copyHost.copyIds()}`)}`,
+    );
+    return cluster.executing(vm)[0] ?? "";
+  }
+
+  async migratesAgain(vm: string): Promise<void> {
+    for (let move = 0; move < 2; move++) {
+      const from = this.cluster.executing(vm)[0];
+      const to = this.cluster.hosts.find(({ hostId }) => hostId !== from)?.hostId ?? "";
+      const moved = await this.cluster.migrate(vm, to);
+      assert.equal(moved.phase, "completed", JSON.stringify(moved));
+    }
+  }
+}
+
+async function withCluster(options: ClusterOptions, body: (one: RestorableCluster) => Promise<void>): Promise<void> {
+  const one = new RestorableCluster();
+  await one.start(options);
+  try {
+    await body(one);
+    assert.deepEqual(one.cluster.faults, [], "a guest executed twice, from old memory, or with damaged memory");
+  } finally {
+    await one.cluster.stop();
+  }
+}
+
+test("a backup from before a migration: the guest that has moved runs on where it is, and moves again", () =>
+  withCluster({ hosts: 2 }, async (one) => {
+    await one.cluster.runVm("vm-1", "host-a");
+    one.backUp();
+    await one.cluster.migrate("vm-1", "host-b");
+    await one.restore(one.backups[0]);
+    await one.opens();
+    assert.equal(await one.runsOnce("vm-1"), "host-b");
+    await one.migratesAgain("vm-1");
+  }));
+
+test("a backup from amid a migration that has ended since: it is over, and its guest runs where it arrived", () =>
+  withCluster({ hosts: 2 }, async (one) => {
+    await one.cluster.runVm("vm-1", "host-a");
+    const { id } = await one.cluster.request("vm-1", "host-b", {
+      limits: { bandwidthLimitBytesPerSecond: 20_000_000 },
+    });
+    await one.cluster.until(async () => (await one.cluster.migration(id)).phase === "precopy");
+    one.backUp();
+    await one.cluster.ended(id);
+    await one.restore(one.backups[0]);
+    await one.opens();
+    assert.equal(await one.runsOnce("vm-1"), "host-b");
+    const ended = await one.cluster.ended(id);
+    assert.deepEqual([ended.verdict, ended.confirmed], ["committed", true]);
+    await one.migratesAgain("vm-1");
+  }));
+
+/** At each of these instants of a migration the table goes back, to before it was asked for or to where it was open. */
+const instants = [
+  ["migration-progressed", "before"],
+  ["destination-commits", "before"],
+  ["destination-commits", "after"],
+  ["guest-confirmed", "before"],
+  ["guest-confirmed", "after"],
+  ["copy-gone", "before"],
+  ["copy-running", "before"],
+  ["copy-running", "after"],
+] as const;
+
+for (const [kind, moment] of instants) {
+  for (const known of ["not known to the backup", "open in the backup"] as const) {
+    test(`the table goes back ${moment} ${kind} of a migration ${known}: one copy, whole, and it moves again`, async () => {
+      const one = new RestorableCluster();
+      let isArmed = false;
+      let hasGoneBack = false;
+      const intercept = async (request: AgentRequest) => {
+        if (!isArmed || kindOf(request) !== kind) return null;
+        isArmed = false;
+        if (moment === "after") await request.pass();
+        await one.restore(one.backups.at(-1));
+        hasGoneBack = true;
+        throw new Error("the connection was reset");
+      };
+      await one.start({ hosts: 2, intercept });
+      const { cluster } = one;
+      try {
+        await cluster.runVm("vm-1", "host-a");
+        one.backUp();
+        isArmed = known === "not known to the backup";
+        const { id } = await cluster.request("vm-1", "host-b");
+        if (known === "open in the backup") {
+          one.backUp();
+          isArmed = true;
+        }
+        await cluster.until(
+          () => hasGoneBack,
+          20_000,
+          () => `${kind} did not come`,
+        );
+        await one.opens();
+        await one.runsOnce("vm-1");
+        const shown = await cluster.tryCall("GET", cluster.path(`migrations/${id}`));
+        if (shown.status === 200) await cluster.ended(id);
+        await one.migratesAgain("vm-1");
+        assert.deepEqual(cluster.faults, []);
+      } finally {
+        await cluster.stop();
+      }
+    });
+  }
+}
+
+function kindOf({ kind, state }: AgentRequest): string {
+  return kind === "copy-seen" ? `copy-${state}` : kind;
+}
+
+test("a VM that was made and started since the backup is known again, with its guest", () =>
+  withCluster({ hosts: 2 }, async (one) => {
+    one.backUp();
+    await one.cluster.runVm("vm-1", "host-a");
+    await one.restore(one.backups[0]);
+    await one.opens();
+    assert.equal(await one.runsOnce("vm-1"), "host-a");
+    await one.migratesAgain("vm-1");
+  }));
+
+test("a VM that was deleted since the backup is not started again: it is there, stopped", () =>
+  withCluster({ hosts: 2 }, async (one) => {
+    const { cluster } = one;
+    await cluster.runVm("vm-1", "host-a");
+    one.backUp();
+    await cluster.call("DELETE", cluster.path("vms/vm-1"));
+    await cluster.until(() => cluster.executing("vm-1").length === 0);
+    await one.restore(one.backups[0]);
+    await one.opens();
+    const { runState, stoppedBecause } = await cluster.vm("vm-1");
+    assert.deepEqual([runState, stoppedBecause], ["stopped", "table-restored"]);
+    assert.deepEqual(cluster.executing("vm-1"), []);
+  }));
+
+test("a VM that was stopped and started elsewhere since the backup runs where it was started last", () =>
+  withCluster({ hosts: 2 }, async (one) => {
+    const { cluster } = one;
+    await cluster.runVm("vm-1", "host-a");
+    one.backUp();
+    await cluster.call("POST", cluster.path("vms/vm-1/stop"), {});
+    await cluster.until(async () => (await cluster.vm("vm-1")).runState === "stopped");
+    await cluster.call("POST", cluster.path("vms/vm-1/start"), { host: "host-b" });
+    await cluster.until(async () => (await cluster.vm("vm-1")).runState === "running");
+    await one.restore(one.backups[0]);
+    await one.opens();
+    assert.equal(await one.runsOnce("vm-1"), "host-b");
+  }));
+
+test("a paused guest that has moved stays paused where it is, and goes on when it is told to", () =>
+  withCluster({ hosts: 2 }, async (one) => {
+    const { cluster } = one;
+    await cluster.runVm("vm-1", "host-a");
+    one.backUp();
+    await cluster.call("POST", cluster.path("vms/vm-1/pause"), {});
+    await cluster.until(async () => (await cluster.vm("vm-1")).runState === "paused");
+    assert.equal((await cluster.migrate("vm-1", "host-b")).phase, "completed");
+    await one.restore(one.backups[0]);
+    await one.opens();
+    const { runState, owner } = await cluster.vm("vm-1");
+    assert.deepEqual([runState, owner?.hostId], ["paused", "host-b"]);
+    assert.deepEqual(cluster.executing("vm-1"), []);
+    await cluster.call("POST", cluster.path("vms/vm-1/resume"), {});
+    assert.equal(await one.runsOnce("vm-1"), "host-b");
+  }));
+
+test("hosts that are late are waited for, by name, and nothing is decided without them", () =>
+  withCluster({ hosts: 4 }, async (one) => {
+    const { cluster } = one;
+    one.vms = 2;
+    await cluster.runVm("vm-1", "host-a");
+    await cluster.runVm("vm-2", "host-c");
+    one.backUp();
+    await cluster.migrate("vm-1", "host-b");
+    await cluster.migrate("vm-2", "host-d");
+    for (const late of ["host-b", "host-d"]) cluster.host(late).killAgent();
+    await one.restore(one.backups[0]);
+    await cluster.until(async () => (await one.recovery())?.reported.join() === "host-a,host-c");
+    assert.deepEqual((await one.recovery())?.awaited, ["host-b", "host-d"]);
+    const asked = await cluster.tryCall("POST", cluster.path("migrations"), { vm: "vm-1", destination: "host-c" });
+    assert.equal((asked.body as { code: string }).code, "recovering");
+    assert.deepEqual([cluster.executing("vm-1"), cluster.executing("vm-2")], [["host-b"], ["host-d"]]);
+    for (const late of ["host-b", "host-d"]) await cluster.host(late).openAgent();
+    await one.opens();
+    assert.equal(await one.runsOnce("vm-1"), "host-b");
+    assert.equal(await one.runsOnce("vm-2"), "host-d");
+    await one.migratesAgain("vm-1");
+  }));
+
+test("a host that is lost meanwhile is declared lost; its guest is lost with it, and can be started elsewhere", () =>
+  withCluster({ hosts: 3 }, async (one) => {
+    const { cluster } = one;
+    one.vms = 2;
+    await cluster.runVm("vm-1", "host-a");
+    await cluster.runVm("vm-2", "host-c");
+    one.backUp();
+    await cluster.migrate("vm-1", "host-b");
+    cluster.host("host-b").losePower();
+    await one.restore(one.backups[0]);
+    await cluster.until(async () => (await one.recovery())?.awaited.join() === "host-b");
+    const { incarnation } = await cluster.call<Host>("GET", cluster.path("hosts/host-b"));
+    const loss = { incarnation, reason: "power cut in rack 7", statement: lostStatement };
+    await cluster.call("POST", cluster.path("hosts/host-b/declare-lost"), loss);
+    await one.opens();
+    assert.equal((await cluster.vm("vm-1")).runState, "guest-lost");
+    await cluster.call("POST", cluster.path("vms/vm-1/start"), { host: "host-a" });
+    await cluster.until(() => cluster.executing("vm-1").join() === "host-a");
+    const back = cluster.host("host-b");
+    back.reboot();
+    await back.startAgent();
+    await cluster.until(
+      async () => (await cluster.call<Host>("GET", cluster.path("hosts/host-b"))).declaredLost === null,
+    );
+    assert.equal(await one.runsOnce("vm-1"), "host-a");
+    assert.equal((await cluster.migrate("vm-1", "host-b")).phase, "completed", "the host serves again");
+  }));
+
+test("an agent that is started again while its cluster recovers is still frozen, and its guests run on", () =>
+  withCluster({ hosts: 2 }, async (one) => {
+    const { cluster } = one;
+    await cluster.runVm("vm-1", "host-a");
+    one.backUp();
+    await cluster.migrate("vm-1", "host-b");
+    cluster.host("host-a").killAgent();
+    await one.restore(one.backups[0]);
+    await cluster.until(async () => (await one.recovery())?.reported.join() === "host-b");
+    cluster.host("host-b").killAgent();
+    await cluster.host("host-b").openAgent();
+    assert.deepEqual(cluster.host("host-b").disk.tableStanding.isFrozen, true);
+    await cluster.host("host-a").openAgent();
+    await one.opens();
+    assert.equal(await one.runsOnce("vm-1"), "host-b");
+    await cluster.until(() => cluster.host("host-b").disk.tableStanding.tokenFloor === 2 ** 32);
+    await one.migratesAgain("vm-1");
+  }));
+
+test("nobody has run restore: hosts notice, the cluster's view says so, nothing is decided; restored, it opens", () =>
+  withCluster({ hosts: 2 }, async (one) => {
+    const { cluster } = one;
+    await cluster.runVm("vm-1", "host-a");
+    one.backUp();
+    await cluster.migrate("vm-1", "host-b");
+    await one.goBack();
+    await cluster.until(async () => (await one.recovery())?.state === "table-went-back");
+    const asked = await cluster.tryCall("POST", cluster.path("vms/vm-1/stop"), {});
+    assert.equal((asked.body as { code: string }).code, "table-went-back");
+    assert.deepEqual(cluster.executing("vm-1"), ["host-b"]);
+    await one.restore();
+    await one.opens();
+    assert.equal(await one.runsOnce("vm-1"), "host-b");
+    await one.migratesAgain("vm-1");
+  }));
