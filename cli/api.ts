@@ -1,5 +1,6 @@
 // The HTTP API, typed by the schemas. Problems come back as ApiProblem, with code, detail and way out.
 import type { z } from "zod";
+import { Cluster } from "../schemas/cluster.ts";
 import { Host, type HostLoss } from "../schemas/host.ts";
 import { Migration, type MigrationRequest } from "../schemas/migration.ts";
 import { ProblemDetails } from "../schemas/problems.ts";
@@ -75,7 +76,7 @@ export function createApi({ url, key }: { url: string; key: string }) {
     request,
     health: () => request("GET", "/v1/health"),
     createCluster: (cluster: string) => request("POST", "/v1/clusters", { cluster }),
-    getCluster: (cluster: string) => request("GET", at(cluster)),
+    getCluster: (cluster: string) => one(Cluster, "GET", at(cluster)),
     createJoinToken: (cluster: string, host: string) =>
       request("POST", at(cluster, "join-tokens"), { host }) as Promise<{ token: string; expiresAt: string }>,
 

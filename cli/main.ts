@@ -5,6 +5,7 @@ import type { Command } from "./command.ts";
 import { hostCommands } from "./commands/hosts.ts";
 import { agentCommand, demoCommand, upCommand } from "./commands/local.ts";
 import { migrationCommands } from "./commands/migrations.ts";
+import { restoreCommand } from "./commands/restore.ts";
 import { vmCommands } from "./commands/vms.ts";
 import { CommandFailure, type ExitCode, exitCodes, UsageError } from "./exit.ts";
 import { showTable } from "./units.ts";
@@ -16,6 +17,7 @@ const commands: Command[] = [
   ...hostCommands,
   ...vmCommands,
   ...migrationCommands,
+  restoreCommand,
 ];
 
 function help(): string {

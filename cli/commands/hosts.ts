@@ -24,6 +24,23 @@ export const hostCommands: Command[] = [
     },
   }),
   apiCommand({
+    name: "cluster show",
+    summary: "a cluster, and what it waits for while its table has gone back",
+    example: "drover cluster show --cluster paris-1",
+    run: async ({ api, cluster, output }) => {
+      const shown = await api.getCluster(cluster);
+      output.show(shown, {
+        cluster: (one) => one.cluster,
+        state: (one) => one.recovery?.state ?? "open",
+        hosts: (one) => one.hosts.join(", "),
+        reported: (one) => one.recovery?.reported.join(", ") || "-",
+        awaited: (one) => one.recovery?.awaited.join(", ") || "-",
+        lost: (one) => one.recovery?.lost.join(", ") || "-",
+      });
+      if (shown.recovery) process.stderr.write(`${shown.recovery.detail}\n`);
+    },
+  }),
+  apiCommand({
     name: "host list",
     summary: "the hosts of a cluster",
     example: "drover host list --cluster paris-1",

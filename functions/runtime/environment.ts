@@ -22,6 +22,13 @@ export class BadEnvironment extends Error {
   override name = "BadEnvironment";
 }
 
+/** The table alone, for a program that serves nothing. */
+export function readTableConfiguration(environment: Environment): Pick<Configuration, "table" | "region"> {
+  const table = readTable(environment);
+  const needsAws = table.kind === "dynamodb";
+  return { table, region: needsAws ? need(environment, "AWS_REGION", "an AWS region, such as eu-west-1") : null };
+}
+
 export function readConfiguration(environment: Environment): Configuration {
   const table = readTable(environment);
   const doorbell = readDoorbell(environment);

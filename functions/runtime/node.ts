@@ -3,8 +3,6 @@ import { readFileSync } from "node:fs";
 import process from "node:process";
 import { type ServerType, serve } from "@hono/node-server";
 import { createLongPollDoorbell } from "../adapters/long-poll-doorbell.ts";
-import { createMemoryTable } from "../adapters/memory-table.ts";
-import { openSqliteTable } from "../adapters/sqlite-table.ts";
 import { createApp } from "../http/app.ts";
 import { installBootstrapKey } from "../operations/api-keys.ts";
 import { explainNaming, nameTable } from "../operations/name-table.ts";
@@ -14,25 +12,11 @@ import type { Ports } from "../ports/ports.ts";
 import type { Table } from "../ports/table.ts";
 import { BadEnvironment, type Configuration, readConfiguration } from "./environment.ts";
 import { haltsFrom } from "./halt-steps.ts";
+import { openTable } from "./open-table.ts";
 import { systemPorts } from "./system-ports.ts";
 
 const tidyMs = 3000;
 const closingMs = 10_000;
-
-// The AWS clients are loaded only where they are used: they take longer to load than all the rest.
-async function openTable({ table, region }: Configuration): Promise<Table> {
-  switch (table.kind) {
-    case "memory":
-      return createMemoryTable();
-    case "sqlite":
-      return openSqliteTable(table.path);
-    case "dynamodb": {
-      const { connectDynamo, createDynamoTable } = await import("../adapters/dynamodb-table.ts");
-      const client = connectDynamo({ region: region ?? "", ...(table.endpoint ? { endpoint: table.endpoint } : {}) });
-      return createDynamoTable({ client, tableName: table.name });
-    }
-  }
-}
 
 async function openDoorbell({ doorbell, region }: Configuration): Promise<Doorbell> {
   if (doorbell.kind === "long-poll") return createLongPollDoorbell();
