@@ -10,7 +10,7 @@ import { endRecovery, isDeclaredLost } from "../domain/session.ts";
 import { firstToken } from "../domain/tokens.ts";
 import { vmEvents } from "../domain/vms.ts";
 import type { Ports } from "../ports/ports.ts";
-import type { Change } from "../ports/table.ts";
+import type { CommitOutcome } from "../ports/table.ts";
 import { ringAll } from "./agent-call.ts";
 import { Batch, type Place, type Stored } from "./items.ts";
 import { copyPrefix, hostPartition, inventoriesPartition, keys, queuePartition, vmsPartition } from "./keys.ts";
@@ -172,7 +172,7 @@ async function recoverOne(ports: Ports, recovering: Recovering, standing: Standi
   for (const { hostId, duty } of wanted.values()) {
     batch.put<CopyDuty>({ key: keys.copy(clusterId, hostId, duty.copyId), revision: 0, value: null }, duty);
   }
-  return commits(ports, "vm-recovered", batch.changes);
+  return hasCommitted(commitStep(ports, "vm-recovered", batch.changes));
 }
 
 async function open(ports: Ports, recovering: Recovering): Promise<boolean> {
@@ -189,7 +189,7 @@ async function open(ports: Ports, recovering: Recovering): Promise<boolean> {
     batch.put(slot, recoverSlot(clusterId, hostId, slot.value, underWay));
   }
   for (const inventory of told) batch.remove(inventory);
-  if (!(await commits(ports, "cluster-reopened", batch.changes))) return false;
+  if (!(await hasCommitted(commitStep(ports, "cluster-reopened", batch.changes)))) return false;
   await ringAll(
     ports,
     hosts.map(({ hostId }) => ({ clusterId, hostId })),
@@ -220,9 +220,9 @@ async function readUnderWay(
 }
 
 /** @returns false where others were quicker, or nobody can say: whoever comes by next does it again */
-async function commits(ports: Ports, step: string, changes: Change[]): Promise<boolean> {
+async function hasCommitted(committing: Promise<CommitOutcome>): Promise<boolean> {
   try {
-    return (await commitStep(ports, step, changes)).kind === "committed";
+    return (await committing).kind === "committed";
   } catch {
     return false;
   }

@@ -79,7 +79,7 @@ function leftInFolders(world: World, host: string, copies: number): string[] {
     ...list(data).filter((name) => name.endsWith(".writing")),
     ...list(join(data, "gates")).map((name) => `gates/${name}`),
     ...list(join(data, "journal"))
-      .filter((name) => name !== "tokens.json")
+      .filter((name) => name !== "tokens.json" && name !== "table-standing.json")
       .map((name) => `journal/${name}`),
     ...list(join(world.folder, host, "run")).filter((name) => name !== "incarnation"),
   ];

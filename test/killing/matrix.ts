@@ -27,10 +27,16 @@ const lostHost = "source host is declared lost";
 const tableWentBack: { [step: string]: Reached[] } = {
   "table:went-back-noticed": control(wentBack),
   "table:inventory": control(wentBack),
+  "journal:table-standing": [
+    { scenario: wentBack, place: "source" },
+    { scenario: wentBack, place: "destination" },
+  ],
   "table:recovery-begun": [{ scenario: wentBack, place: "restore" }],
   "table:table-renamed": [{ scenario: wentBack, place: "restore" }],
   "table:late-host-settled": control("source host is lost while the table goes back"),
   "table:late-host-heard": control("source host is lost while the table goes back"),
+  "table:vm-recovered": control(wentBack),
+  "table:cluster-reopened": control(wentBack),
 };
 /** Without it no cluster opens again, and none of these scenarios ends. */
 const doAgentsTell = sources("agents").some(([, source]) => source.includes("agent/inventory"));
