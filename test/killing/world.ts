@@ -18,7 +18,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { setTimeout as delay } from "node:timers/promises";
-import { logTail, programPath } from "../../cli/cluster/child.ts";
+import { programPath } from "../../cli/cluster/child.ts";
 import { hostName, migrationAddress } from "../../cli/cluster/cluster.ts";
 import { choosePeerPort } from "../../cli/cluster/peer-port.ts";
 import { type Reaper, startReaper } from "../../infra/reaper.ts";
@@ -356,8 +356,12 @@ export class World {
   logTails(lines = 25): string {
     const logs = join(this.folder, "logs");
     if (!existsSync(logs)) return "";
+    const isNoise = (line: string) => /agent\/(doorbell|heartbeat)|"inventory-told"|"heartbeat-unanswered"/.test(line);
     return readdirSync(logs)
-      .map((file) => logTail({ name: file, logFile: join(logs, file) }, lines))
+      .flatMap((file) => {
+        const told = this.readText(join(logs, file)).trimEnd().split("\n");
+        return [`--- ${file}`, ...told.filter((line) => !isNoise(line)).slice(-lines)];
+      })
       .join("\n");
   }
 
