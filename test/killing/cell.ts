@@ -100,19 +100,24 @@ async function strike(stage: Stage, cell: Cell, place: string, pid: number): Pro
   const mayBeLost = mayLose(stage, cell, victims);
   switch (cell.effect) {
     case "kill-source-host":
-      await world.powerOff(stage.source);
+      await offAndOn(world, stage.source);
       break;
     case "kill-destination-host":
-      await world.powerOff(stage.destination);
+      await offAndOn(world, stage.destination);
       break;
     case "kill-everything":
-      await world.powerOff("control-plane", ...world.hosts);
+      await offAndOn(world, "control-plane", ...world.hosts);
       break;
     default:
       await world.kill(victims);
   }
-  world.letAllUp();
   return mayBeLost;
+}
+
+/** What the scenario itself holds down stays so. */
+async function offAndOn(world: World, ...places: string[]): Promise<void> {
+  await world.powerOff(...places);
+  for (const place of places) world.letUp(place);
 }
 
 async function stall(world: World, place: string, victims: Found[], halted: number): Promise<false> {
