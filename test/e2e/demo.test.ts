@@ -184,7 +184,6 @@ describe("what the command refuses", () => {
     [["vm", "list", "--cluster", "c"], { DROVER_API: "http://drover.example" }, /use https/],
     [["vm", "list", "--cluster", "c"], { DROVER_API: "https://me:secret@drover.example" }, /DROVER_KEY_FILE/],
     [["vm", "stop", "--vm", "vm-1", "--vm", "vm-3"], {}, /--vm is given more than once/],
-    [["demo"], { TMPDIR: "/nowhere" }, /TMPDIR is \/nowhere/],
     [["vm", "list"], {}, /DROVER_CLUSTER/],
     [["vm", "start", "--vm", "vm-1"], {}, /--host is missing/],
   ];
@@ -196,4 +195,10 @@ describe("what the command refuses", () => {
       assert.equal(command.stdout, "");
     });
   }
+
+  test("a temporary folder that is not there is named", async () => {
+    const demo = drover(["demo"], { environment: { TMPDIR: "/nowhere" } });
+    assert.equal(await demo.ended, 2, demo.stderr);
+    assert.match(demo.stderr, /TMPDIR is \/nowhere/);
+  });
 });
