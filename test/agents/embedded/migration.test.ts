@@ -183,8 +183,12 @@ test("ends that are not built alike refuse each other before the first page", as
 
 test("a throttled guest writes less, and a cancel lets it write again", async () => {
   const source = await running({ dirtyMiBPerSecond: 40 });
+  const freely = await source.ear.report(({ uptimeMs }) => uptimeMs > 1500);
   await source.machine.throttle(99);
-  const slowed = await source.ear.report(({ dirtyMiBPerSecond }) => dirtyMiBPerSecond < 15);
+  // How much it still gets done in its share depends on the machine.
+  const slowed = await source.ear.report(
+    ({ dirtyMiBPerSecond }) => dirtyMiBPerSecond < freely.dirtyMiBPerSecond * 0.75,
+  );
   await source.machine.cancel();
   await source.ear.report(({ dirtyMiBPerSecond }) => dirtyMiBPerSecond > slowed.dirtyMiBPerSecond * 1.2);
 });
