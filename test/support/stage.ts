@@ -5,6 +5,7 @@ import type { Life } from "../../agents/adapters/mortal.ts";
 import type { Copies, Copy } from "../../agents/ports/copies.ts";
 import type { Machine } from "../../agents/ports/hypervisor.ts";
 import type { Journal } from "../../agents/ports/journal.ts";
+import { Lane } from "../../agents/roles/context.ts";
 import type { SupervisorPorts } from "../../agents/supervisor/supervisor.ts";
 import type { Doorbell } from "../../functions/ports/doorbell.ts";
 import type { Host } from "../../schemas/host.ts";
@@ -42,6 +43,8 @@ export class Stage {
   readonly destination = destination;
   /** How often a guest was reset, by copy. */
   readonly resets: string[] = [];
+  /** Every message since the migration was asked for, with how to send its like once more: null, or what it was answered. */
+  readonly recorded: { kind: string; again: () => Promise<number | null> }[] = [];
   readonly #processes = new Map<string, Process[]>();
   readonly #reached = Promise.withResolvers<void>();
   readonly #released = Promise.withResolvers<void>();
@@ -208,6 +211,10 @@ export class Stage {
       settings: { heartbeatMs: 10_000, busyHeartbeatMs: 1000, leaseMs: 30_000 },
       doorbell: (doorbell) => this.#unsteady(doorbell),
       intercept: (request) => this.#intercept(request),
+      carry: (_, deliver) => {
+        if (this.#isArmed) this.#record("peer", async () => deliver());
+        deliver();
+      },
       enclosure: {
         clock: (host, life) => this.#open(host, "agent", life).clock,
         agent: (host, _, ports) => this.#asAgent(host, ports),
@@ -218,6 +225,8 @@ export class Stage {
 
   async #intercept({ hostId, kind, pass }: AgentRequest): Promise<Response | null> {
     if (!this.#isArmed) return null;
+    const isRead = kind === "record" || kind === "doorbell";
+    if (!isRead) this.recorded.push({ kind, again: async () => (await pass()).status });
     const isCommit = hostId === destination && kind === "destination-commits";
     if (isCommit && this.phase === "loaded") await this.#hold();
     if (isCommit && this.#onCommit) {
@@ -231,6 +240,14 @@ export class Stage {
     if (this.phase === "running" && hostId === destination && kind === "guest-confirmed") await this.#hold();
     if (this.phase === "confirmed" && hostId === source && kind === "copy-seen") await this.#hold();
     return null;
+  }
+
+  #record(kind: string, send: () => Promise<void>): void {
+    const again = async () => {
+      await send();
+      return null;
+    };
+    this.recorded.push({ kind, again });
   }
 
   #open(host: TestHost, name: string, life: Life): Process {
@@ -315,16 +332,13 @@ export class Stage {
   /** Committed, and the intent to run the guest is not durable yet. */
   #journal(host: TestHost, process: Process, journal: Journal): Journal {
     if (this.phase !== "committed" || host.hostId !== destination) return journal;
-    let writes = Promise.resolve(); // One after the other, as on a disk.
+    const disk = new Lane(); // One write after the other.
     const write = async (entry: Parameters<Journal["write"]>[0]) => {
       if (entry.runIntent && this.#isArmed) await this.#hold();
       if (!process.isDead) await journal.write(entry);
     };
     return over(journal, {
-      write: (entry: Parameters<Journal["write"]>[0]) => {
-        writes = writes.then(() => write(entry));
-        return writes;
-      },
+      write: (entry: Parameters<Journal["write"]>[0]) => disk.do(() => write(entry)),
     });
   }
 
@@ -332,6 +346,7 @@ export class Stage {
     return over(doorbell, {
       ring: async (host: Parameters<Doorbell["ring"]>[0]) => {
         if (this.bells === "lost") return;
+        if (this.#isArmed) this.#record("ring", () => doorbell.ring(host));
         await doorbell.ring(host);
         if (this.bells === "well") return;
         for (const lateMs of [0, 1, 7, 40, 300, 2000, 9000, 60_000]) {

@@ -30,6 +30,8 @@ const wanted: { [row: string]: readonly string[] } = {
   wallClocksJump: tablePhases,
   sourceSuspended: tablePhases,
   destinationSuspended: tablePhases,
+  sourceDiskFull: tablePhases,
+  destinationDiskFull: tablePhases,
   userCancels: phases,
   userStops: phases,
   userDeletes: phases,
