@@ -57,9 +57,9 @@ export const rates = {
 } as const;
 
 export type FaultPlan = {
-  chance: { [F in keyof typeof chances]: number };
-  rate: { [F in keyof typeof rates]: number };
-} & {
+  chance: { -readonly [F in keyof typeof chances]: number };
+  rate: { -readonly [F in keyof typeof rates]: number };
+
   /** Of each host's clock, at most. */
   drift: number;
 };

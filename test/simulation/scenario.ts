@@ -1,6 +1,6 @@
 // One seed, one story: a cluster of a size, a workload, faults, and then peace, in which everything must come right.
 import { findUnrest } from "./aftermath.ts";
-import { drawPlan, type FaultPlan, noFaults } from "./fault-plan.ts";
+import { drawPlan, type FaultPlan } from "./fault-plan.ts";
 import type { Keeping } from "./history.ts";
 import { Random } from "./random.ts";
 import { BrokenPromise, Simulation, type SimulationOptions } from "./simulation.ts";
@@ -41,7 +41,7 @@ export async function playScenario(options: ScenarioOptions): Promise<Outcome> {
   const { seed } = options;
   const random = new Random(seed).fork("scenario");
   const hosts = options.hosts ?? (random.chance(0.03) ? random.whole(6, 16) : random.whole(2, 4));
-  const troubleMs = options.troubleMs ?? random.between(20_000, 90_000);
+  const troubleMs = options.troubleMs ?? random.between(15_000, 50_000);
   const drawn = drawPlan(random.fork("plan"));
   const plan = options.plan?.(drawn) ?? drawn;
   const simulation = new Simulation({
@@ -93,5 +93,3 @@ async function comeToRest(simulation: Simulation, workload: Workload): Promise<v
   }
   for (const detail of unrest) simulation.violation(`not at rest after ${peaceMs / 1000} s of peace: ${detail}`);
 }
-
-export { noFaults };

@@ -1,0 +1,6 @@
+import { test } from "node:test";
+import { playAll, tell } from "./scenarios.ts";
+
+test("1,000 seeded scenarios keep every promise (2 of 2)", async () => {
+  console.log(tell(await playAll(1001, 2000)));
+});

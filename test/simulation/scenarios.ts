@@ -1,0 +1,40 @@
+// Many scenarios in a row, for tests: the first broken promise is told with its seed, the rare points are counted.
+import assert from "node:assert/strict";
+import { type Outcome, playScenario, type ScenarioOptions } from "./scenario.ts";
+import { Counts } from "./sometimes.ts";
+
+export type Sum = {
+  scenarios: number;
+  counts: Counts;
+  simulatedMs: number;
+  migrations: number;
+  faults: number;
+  asked: number;
+};
+
+export async function playAll(from: number, to: number, options: Omit<ScenarioOptions, "seed"> = {}): Promise<Sum> {
+  const sum: Sum = { scenarios: 0, counts: new Counts(), simulatedMs: 0, migrations: 0, faults: 0, asked: 0 };
+  for (let seed = from; seed <= to; seed++) {
+    const outcome = await playScenario({ seed, ...options });
+    mustHold(outcome);
+    sum.scenarios++;
+    sum.counts.merge(outcome.counts);
+    sum.simulatedMs += outcome.simulatedMs;
+    sum.migrations += outcome.migrations;
+    sum.faults += outcome.faults;
+    sum.asked += outcome.asked;
+  }
+  return sum;
+}
+
+export function mustHold({ seed, hosts, broken }: Outcome): void {
+  assert.equal(broken, null, `seed ${seed} with ${hosts} hosts: npm run simulate -- --seed ${seed}\n${broken}`);
+}
+
+export function tell(sum: Sum): string {
+  const hours = (sum.simulatedMs / 3_600_000).toFixed(1);
+  return (
+    `${sum.scenarios} scenarios, ${hours} simulated hours, ${sum.asked} wishes, ${sum.migrations} migrations, ` +
+    `${sum.faults} faults\n${sum.counts.table()}`
+  );
+}
