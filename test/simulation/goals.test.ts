@@ -17,8 +17,11 @@ test("30 % of the table's answers lost after they were applied, 10 % throttled, 
     chance.tableThrottled = 0.1;
     chance.tableConflict = 0.05;
   });
-  const sum = await playAll(1, 40, { plan });
-  assert.ok(sum.migrations > 50 && sum.counts.of("commit's outcome unknown at the table") > 10, `${sum.migrations}`);
+  const sum = await playAll(1, 120, { plan });
+  assert.ok(
+    sum.migrations > 50 && sum.counts.of("commit's outcome unknown at the table") > 10,
+    `${sum.migrations} migrations, ${sum.counts.of("commit's outcome unknown at the table")} unknown`,
+  );
 });
 
 test("every ring lost: every migration completes; every ring repeated or a day late: nothing else happens", async () => {
