@@ -9,6 +9,9 @@ import type { LinkKeys } from "./peer-handshake.ts";
 const messageLimitBytes = 256 * 1024;
 const signOfLifeMs = 1000;
 const silenceMs = 5000;
+/** A peer that sends before it is listened to, or that never reads, must not fill our memory. */
+const earlyLimit = 64;
+const unreadLimitBytes = 1024 * 1024;
 
 export class TcpPeerLink implements PeerLink {
   readonly streamKey: Uint8Array;
@@ -42,7 +45,9 @@ export class TcpPeerLink implements PeerLink {
   }
 
   send(message: PeerMessage): void {
-    if (this.#closedBecause === null) this.#socket.write(`${JSON.stringify(message)}\n`);
+    if (this.#closedBecause !== null) return;
+    this.#socket.write(`${JSON.stringify(message)}\n`);
+    if (this.#socket.writableLength > unreadLimitBytes) this.#closed("the peer does not read");
   }
 
   listen(on: Parameters<PeerLink["listen"]>[0]): void {
@@ -66,7 +71,8 @@ export class TcpPeerLink implements PeerLink {
       return;
     }
     if (this.#on) this.#on.message(message);
-    else this.#early.push(message);
+    else if (this.#early.length < earlyLimit) this.#early.push(message);
+    else this.#closed("the peer sent too much at once");
   }
 
   /** A dead peer sends no end; its silence is noticed instead. */

@@ -33,6 +33,8 @@ export type SourceState = {
   isConnecting: boolean;
   stream: "none" | "open" | "failed" | "sent";
   lastSampleAtMs: number;
+  /** Of the sample before: a stream that hangs is sampled as well, with the same count. */
+  lastSampleBytes: number;
   lastRound: Round | null;
   previousRemainingBytes: number | null;
   downtimeLimitMs: number;
@@ -144,6 +146,7 @@ export function beginSource(facts: {
     isConnecting: false,
     stream: "none",
     lastSampleAtMs: 0,
+    lastSampleBytes: 0,
     lastRound: null,
     previousRemainingBytes: null,
     downtimeLimitMs: facts.limits.downtimeLimitMs,

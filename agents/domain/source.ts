@@ -95,6 +95,12 @@ export function advanceSource(state: SourceState, event: SourceEvent, atMs: numb
   return stages[state.stage](state, event, atMs);
 }
 
+const sampled = (state: SourceState, bytes: number, atMs: number): SourceState => ({
+  ...state,
+  lastSampleAtMs: atMs,
+  lastSampleBytes: bytes,
+});
+
 const stages: { [S in SourceStage]: (state: SourceState, event: SourceEvent, atMs: number) => SourceStep } = {
   linking(state, event, atMs) {
     switch (event.kind) {
@@ -139,8 +145,8 @@ const stages: { [S in SourceStage]: (state: SourceState, event: SourceEvent, atM
         return step({ ...state, stream: "open", lastSampleAtMs: atMs });
       case "sampled":
         return event.roundDone
-          ? onRound({ ...state, lastSampleAtMs: atMs }, event.round, atMs)
-          : step({ ...state, lastSampleAtMs: atMs });
+          ? onRound(sampled(state, event.round.bytes, atMs), event.round, atMs)
+          : step(event.round.bytes === state.lastSampleBytes ? state : sampled(state, event.round.bytes, atMs));
       case "gate-read":
         if (event.ask !== state.ask?.number) return step(state);
         if (!event.record) return onGateAnswer(state, "own", "shut", atMs);

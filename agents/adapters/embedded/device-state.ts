@@ -5,6 +5,7 @@
 //   R3  `set_tsc` ignores the offset already in force: the guest's clock jumps. The value that cancels it is given.
 //   R4  The timer's start times are the source process's milliseconds: moved to this process's.
 // A fifth fault (no restore at all without a primary disk) is avoided by always giving one; see vm.ts.
+import { openState } from "./packed-state.ts";
 
 export type RepairName = "result-and-status" | "rounding" | "clock" | "timer";
 
@@ -42,7 +43,7 @@ export function readLostRegisters(memory: WebAssembly.Memory): LostRegisters {
   };
 }
 
-const headerBytes = 16;
+const memorySizeSlot = 0;
 const pitSlot = 58;
 const startTimesSlot = 7;
 const clockSlot = 43;
@@ -50,39 +51,31 @@ const clockSlot = 43;
 type Layout = { tscAt: number; startTimesAt: number };
 
 /** Where two things stand inside a packed state. @throws when it is not a state of this format */
-function readLayout(packed: Uint8Array): Layout {
-  const view = viewOf(packed);
-  if (packed.byteLength < headerBytes || view.getInt32(4, true) !== 6) throw new Error("not a v86 state of format 6");
-  const infoBytes = view.getInt32(12, true);
-  if (infoBytes < 0 || headerBytes + infoBytes > packed.byteLength) throw new Error("the v86 state is cut off");
-  const info = JSON.parse(new TextDecoder().decode(packed.subarray(headerBytes, headerBytes + infoBytes))) as {
-    buffer_infos?: { offset: number; length: number }[];
-    state?: unknown[];
-  };
-  const buffersAt = (headerBytes + infoBytes + 3) & ~3;
+function readLayout(packed: Uint8Array, memoryBytes: number): Layout {
+  const { slots, buffers } = openState(packed);
   const find = (reference: unknown, bytes: number): number => {
-    const id = (reference as { buffer_id?: unknown } | undefined)?.buffer_id;
-    const entry = typeof id === "number" ? info.buffer_infos?.[id] : undefined;
-    if (entry === undefined || !Number.isSafeInteger(entry.offset) || entry.offset < 0 || entry.length !== bytes)
+    const id = (reference as { buffer_id?: unknown } | null | undefined)?.buffer_id;
+    const entry = typeof id === "number" ? buffers[id] : undefined;
+    if (entry === undefined || entry.length !== bytes)
       throw new Error("the v86 state is not laid out as this build lays it out");
-    const at = buffersAt + entry.offset;
-    if (at + bytes > packed.byteLength) throw new Error("the v86 state is cut off");
-    return at;
+    return entry.at;
   };
-  const pit = info.state?.[pitSlot];
+  if (slots[memorySizeSlot] !== memoryBytes) throw new Error("the v86 state is of a machine with another memory");
+  const pit = slots[pitSlot];
   return {
-    tscAt: find(info.state?.[clockSlot], 8),
+    tscAt: find(slots[clockSlot], 8),
     startTimesAt: find(Array.isArray(pit) ? pit[startTimesSlot] : undefined, 24),
   };
 }
 
 /** Moves the timer of a packed state to this process's clock.
+ *  @param memoryBytes of the machine that is to take it: v86 would believe the state's own word
  *  @param clockMs what `clockMs` of the state is on this process's clock
  *  @returns the guest's clock when it was saved, ns
  *  @throws when the state is malformed */
-export function adapt(state: DeviceState, clockMs: number, skip: ReadonlySet<RepairName>): bigint {
+export function adapt(state: DeviceState, memoryBytes: number, clockMs: number, skip: ReadonlySet<RepairName>): bigint {
   const { packed } = state;
-  const { tscAt, startTimesAt } = readLayout(packed);
+  const { tscAt, startTimesAt } = readLayout(packed, memoryBytes);
   const view = viewOf(packed);
   if (!skip.has("timer"))
     for (const at of timersAt(startTimesAt))
@@ -91,8 +84,8 @@ export function adapt(state: DeviceState, clockMs: number, skip: ReadonlySet<Rep
 }
 
 /** The guest's clock, ns, and the start times of its timers, on the clock of the process that saved them, ms. */
-export function readClocks(packed: Uint8Array): { tsc: bigint; startTimesMs: number[] } {
-  const { tscAt, startTimesAt } = readLayout(packed);
+export function readClocks(packed: Uint8Array, memoryBytes: number): { tsc: bigint; startTimesMs: number[] } {
+  const { tscAt, startTimesAt } = readLayout(packed, memoryBytes);
   const view = viewOf(packed);
   return {
     tsc: view.getBigUint64(tscAt, true),

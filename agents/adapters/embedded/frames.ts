@@ -23,6 +23,7 @@ export type FrameType = (typeof frameType)[keyof typeof frameType];
 export const maxPagesPerFrame = 64;
 const headerBytes = 5;
 const pagesHeaderBytes = 4;
+const firstKeptBytes = 1024;
 export const maxStateBytes = 8 * 1024 * 1024;
 /** The device state is compared and sent in blocks of this size. */
 export const stateBlockBytes = 1024;
@@ -89,7 +90,9 @@ export type FrameHandler = {
 /** Cuts what arrives into frames. Pages are handed on as they come, without being gathered first. */
 export class FrameReader {
   readonly #handler: FrameHandler;
-  #waiting: Buffer[] = [];
+  /** What has come of a header or payload so far. One buffer that grows: a peer that sends single bytes must not make
+   *  us keep an object for each. */
+  #waiting: Buffer = Buffer.alloc(0);
   #waitingBytes = 0;
   #type: number | null = null;
   #length = 0;
@@ -115,17 +118,32 @@ export class FrameReader {
       const wanted =
         this.#type === null ? headerBytes : this.#type === frameType.pages ? pagesHeaderBytes : this.#length;
       const taken = rest.subarray(0, wanted - this.#waitingBytes);
-      this.#waiting.push(taken);
-      this.#waitingBytes += taken.length;
       rest = rest.subarray(taken.length);
-      if (this.#waitingBytes === wanted) this.#complete();
+      if (taken.length === wanted) this.#complete(taken);
+      else if (this.#keep(taken, wanted) === wanted) {
+        const bytes = this.#waiting.subarray(0, wanted);
+        this.#waiting = Buffer.alloc(0);
+        this.#waitingBytes = 0;
+        this.#complete(bytes);
+      }
     }
   }
 
-  #complete(): void {
-    const bytes = this.#waiting.length === 1 ? (this.#waiting[0] ?? Buffer.alloc(0)) : Buffer.concat(this.#waiting);
-    this.#waiting = [];
-    this.#waitingBytes = 0;
+  /** @returns how many bytes are kept now */
+  #keep(taken: Buffer, wanted: number): number {
+    const needed = this.#waitingBytes + taken.length;
+    if (needed > this.#waiting.length) {
+      // Twice as much each time, and no more than what was announced and allowed: nobody makes us keep what never comes.
+      const grown = Buffer.alloc(Math.min(wanted, Math.max(needed, this.#waiting.length * 2, firstKeptBytes)));
+      this.#waiting.copy(grown, 0, 0, this.#waitingBytes);
+      this.#waiting = grown;
+    }
+    taken.copy(this.#waiting, this.#waitingBytes);
+    this.#waitingBytes = needed;
+    return needed;
+  }
+
+  #complete(bytes: Buffer): void {
     if (this.#type === null) {
       const type = bytes.readUInt8(0);
       const length = bytes.readUInt32LE(1);

@@ -163,7 +163,7 @@ export class Vm {
     skip: ReadonlySet<RepairName> = new Set(),
   ): Promise<void> {
     const restoredAt = performance.now();
-    const tsc = adapt(state, restoredAt - elapsedMs, skip);
+    const tsc = adapt(state, this.memoryBytes, restoredAt - elapsedMs, skip);
     this.#switches.restoring = true;
     try {
       await this.#emulator.restore_state(state.packed.buffer);

@@ -83,8 +83,12 @@ test("R3: the guest's clock goes on by the time that passed; without its repair 
   guest.vm.stop();
   const state = await guest.vm.saveDevices();
   // As if it came from a host that has been up for longer: within one process all clocks agree by chance.
-  const before = { tsc: readClocks(state.packed).tsc + 10n ** 13n, atMs: state.clockMs };
-  replace(state.packed, new BigUint64Array([readClocks(state.packed).tsc]), new BigUint64Array([before.tsc]));
+  const before = { tsc: readClocks(state.packed, 16 * 2 ** 20).tsc + 10n ** 13n, atMs: state.clockMs };
+  replace(
+    state.packed,
+    new BigUint64Array([readClocks(state.packed, 16 * 2 ** 20).tsc]),
+    new BigUint64Array([before.tsc]),
+  );
   for (const [skip, isRight] of [
     [new Set<RepairName>(), true],
     [new Set<RepairName>(["clock"]), false],
@@ -95,7 +99,7 @@ test("R3: the guest's clock goes on by the time that passed; without its repair 
       const elapsedMs = performance.now() - before.atMs;
       await arrived.vm.restoreDevices({ ...state, packed: state.packed.slice() }, elapsedMs, skip);
     }
-    const { tsc } = readClocks((await arrived.vm.saveDevices()).packed);
+    const { tsc } = readClocks((await arrived.vm.saveDevices()).packed, 16 * 2 ** 20);
     const advancedMs = Number(tsc - before.tsc) / 1e6;
     const passedMs = performance.now() - before.atMs;
     const detail = `advanced ${advancedMs} ms in ${passedMs} ms`;
@@ -114,7 +118,7 @@ test("R4: the timer goes on from where it was on another process's clock; withou
   ] as const) {
     let agesMs: number[] = [];
     const arrived = await moveOver(guest, skip, (state) => {
-      const { startTimesMs } = readClocks(state.packed);
+      const { startTimesMs } = readClocks(state.packed, 16 * 2 ** 20);
       agesMs = startTimesMs.map((startMs) => state.clockMs - startMs);
       // As if this had been saved by a process that has been up for hours.
       const shifted = startTimesMs.map((startMs) => startMs + otherClockMs);
@@ -122,7 +126,7 @@ test("R4: the timer goes on from where it was on another process's clock; withou
       state.clockMs += otherClockMs;
     });
     const again = await arrived.vm.saveDevices();
-    const ageMs = again.clockMs - (readClocks(again.packed).startTimesMs[0] ?? 0);
+    const ageMs = again.clockMs - (readClocks(again.packed, 16 * 2 ** 20).startTimesMs[0] ?? 0);
     const before = agesMs[0] ?? 0;
     assert.equal(ageMs >= before && ageMs < before + otherClockMs / 2, isRight, `${ageMs} ms after ${before} ms`);
     await arrived.vm.dispose();
