@@ -83,6 +83,22 @@ export class LinkAttack {
     });
   }
 
+  /** A port that was free a moment ago may be taken by now. */
+  async #expect(
+    handshakeTimeoutMs: number,
+    onLink: (link: PeerLink) => void,
+  ): Promise<{ port: number; stop: () => Promise<void> }> {
+    for (let attempt = 1; ; attempt++) {
+      const port = await findFreePort(this.destination.address);
+      try {
+        const links = await this.linksAt(this.destination, port, handshakeTimeoutMs);
+        return { port, stop: await links.expect(this.identity, onLink) };
+      } catch (error) {
+        if (attempt === 10) throw error;
+      }
+    }
+  }
+
   /** Asserts what must hold whatever was done to the wire: what is heard is the beginning of what was said, both ends of
    *  a link hold the same key, and a link that is harmed ends for both.
    *  @param connectMs how long the source tries; later connections pass whole
@@ -93,15 +109,13 @@ export class LinkAttack {
     { connectMs = 1200, patienceMs = 800, handshakeTimeoutMs = 500, record = false } = {},
   ): Promise<LinkEnds> {
     const { source, destination, identity } = this;
-    const outer = await findFreePort(destination.address);
-    const inner = await findFreePort(destination.address);
     const arrivals: { link: PeerLink; heard: Heard }[] = [];
-    const stop = await (await this.linksAt(destination, inner, handshakeTimeoutMs)).expect(identity, (link) => {
+    const { port: inner, stop } = await this.#expect(handshakeTimeoutMs, (link) => {
       for (const message of fromDestination) link.send(message);
       arrivals.push({ link, heard: hear(link, fromSource.length) });
     });
     const proxy = await startFaultProxy({
-      listen: { address: destination.address, port: outer },
+      listen: { address: destination.address, port: 0 },
       to: { address: destination.address, port: inner },
       from: source.address,
       fault,
@@ -119,7 +133,7 @@ export class LinkAttack {
     };
     const patience = new AbortController();
     try {
-      const link = await (await this.linksAt(source, outer)).connect(identity, connectMs);
+      const link = await (await this.linksAt(source, proxy.port)).connect(identity, connectMs);
       ends.source = "linked";
       const heard = hear(link, fromDestination.length);
       for (const message of fromSource) link.send(message);

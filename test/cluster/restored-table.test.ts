@@ -93,6 +93,11 @@ class RestorableCluster {
     for (let move = 0; move < 2; move++) {
       const from = this.cluster.executing(vm)[0];
       const to = this.cluster.hosts.find(({ hostId }) => hostId !== from)?.hostId ?? "";
+      // A host's lease lapsed with the table; it is renewed with the next heartbeat.
+      await this.cluster.until(async () => {
+        const { alive } = await this.cluster.call<{ alive: boolean }>("GET", this.cluster.path(`hosts/${to}`));
+        return alive;
+      });
       const moved = await this.cluster.migrate(vm, to);
       assert.equal(moved.phase, "completed", JSON.stringify(moved));
     }
