@@ -1,16 +1,19 @@
 // One host's agent: renews the lease, waits at the doorbell, claims what it is to do, and sees to it. It may be ended
 // at any instant; guests, their supervisors and the journal are what it starts from again.
+import type { HostAlarm } from "../schemas/agent.ts";
 import type { HostFacts } from "../schemas/host.ts";
 import { durable } from "./durable-step.ts";
 import { Duties } from "./duties.ts";
+import { messageOf } from "./message-of.ts";
 import type { Claim, ClaimedAssignment, DoorbellWait, ProvenRecord } from "./ports/control-plane.ts";
 import type { Copy } from "./ports/copies.ts";
 import type { MigrationJournal } from "./ports/journal.ts";
-import { messageOf, type Role, type RoleContext } from "./roles/context.ts";
+import type { Role, RoleContext } from "./roles/context.ts";
 import { DestinationRole } from "./roles/destination-role.ts";
 import { missingCopy } from "./roles/missing-copy.ts";
 import { SourceRole } from "./roles/source-role.ts";
 import { TableBack, watchRefusals } from "./table-back.ts";
+import { WatchedJournal } from "./watched-journal.ts";
 
 export type AgentOptions = {
   context: RoleContext;
@@ -42,6 +45,7 @@ const postponeAtMostMs = 2000;
 export class Agent {
   readonly #options: AgentOptions;
   readonly #context: RoleContext;
+  readonly #journal: WatchedJournal;
   readonly #roles = new Map<string, Role>();
   readonly #duties: Duties;
   readonly #tableBack: TableBack;
@@ -64,7 +68,8 @@ export class Agent {
   constructor(options: AgentOptions) {
     this.#options = options;
     const controlPlane = watchRefusals(options.context.controlPlane, (code) => this.#tableBack.hear(code));
-    this.#context = { ...options.context, controlPlane };
+    this.#journal = new WatchedJournal(options.context.journal);
+    this.#context = { ...options.context, controlPlane, journal: this.#journal };
     this.#tableBack = new TableBack(this.#context, {
       halt: () => this.#halt(),
       goOn: () => this.#goOn(),
@@ -140,12 +145,15 @@ export class Agent {
 
   async #heartbeat(): Promise<void> {
     const facts = await this.#options.facts();
+    // Nothing else may come to be written, and the host would be thought unable for ever.
+    if (this.#journal.trouble) await this.#journal.prove().catch(() => {});
     const factsNow = withoutNoise(facts);
     const isNews = factsNow !== this.#toldFacts;
     const answer = await this.#context.controlPlane.heartbeat({
       ...(isNews ? { facts } : {}),
       guests: this.#duties.guestReports(),
       alarms: this.#duties.alarms(),
+      hostAlarms: this.#hostAlarms(),
     });
     if (answer.kind === "unknown") {
       this.#context.log({ event: "heartbeat-unanswered", detail: answer.detail });
@@ -166,6 +174,11 @@ export class Agent {
     }
     this.#tableBack.heartbeatAnswered(answer.answer);
     if (answer.answer.assignmentsRevision !== this.#claimedRevision) this.#claim();
+  }
+
+  #hostAlarms(): HostAlarm[] {
+    const { trouble } = this.#journal;
+    return trouble ? [{ code: "cannot-journal", detail: `cannot journal: ${trouble}`.slice(0, 1000) }] : [];
   }
 
   async #listenToDoorbell(): Promise<void> {
@@ -209,8 +222,17 @@ export class Agent {
   async #take(claim: Claim): Promise<void> {
     if (this.#isAtRest()) return;
     const { assignment } = claim;
-    if (assignment) await this.#begin(assignment, claim.claimedBefore && !this.#hasLostClaim);
-    this.#claimedRevision = claim.assignmentsRevision;
+    // A migration that cannot begin must not keep the host from its other guests.
+    try {
+      if (assignment) await this.#begin(assignment, claim.claimedBefore && !this.#hasLostClaim);
+      this.#claimedRevision = claim.assignmentsRevision; // Else the next heartbeat claims again.
+    } catch (error) {
+      this.#context.log({
+        event: "not-begun",
+        migrationId: assignment?.assignment.migrationId,
+        error: messageOf(error),
+      });
+    }
     this.#duties.assign(claim.copies);
     this.#sweepAfter(0);
   }

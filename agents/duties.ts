@@ -3,8 +3,9 @@
 import type { AgentReport, CopyAlarm, CopyDuty } from "../schemas/agent.ts";
 import type { GuestReport } from "../schemas/vm.ts";
 import { durable } from "./durable-step.ts";
+import { messageOf } from "./message-of.ts";
 import type { Copy, CopyEvent, CopyStatus, PermitOutcome } from "./ports/copies.ts";
-import { Lane, messageOf, type RoleContext, tell } from "./roles/context.ts";
+import { Lane, type RoleContext, tell } from "./roles/context.ts";
 
 type Refusal = Extract<PermitOutcome, { kind: "refused" }>;
 type Seen = Extract<AgentReport, { kind: "copy-seen" }>;

@@ -68,6 +68,11 @@ export const CopyAlarm = z.object({
 });
 export type CopyAlarm = z.infer<typeof CopyAlarm>;
 
+/** Something wrong with a host as a whole. cannot-journal: its own disk takes no journal, so it begins no migration and
+ *  takes over no guest; what runs there goes on. */
+export const HostAlarm = z.object({ code: z.enum(["cannot-journal"]), detail: z.string().max(1000) });
+export type HostAlarm = z.infer<typeof HostAlarm>;
+
 export const HeartbeatRequest = z
   .object({
     facts: HostFacts.optional().meta({
@@ -78,6 +83,7 @@ export const HeartbeatRequest = z
       .max(256)
       .default([]),
     alarms: z.array(CopyAlarm).max(256).optional().meta({ description: "All that stand now; left out: none." }),
+    hostAlarms: z.array(HostAlarm).max(8).optional().meta({ description: "Likewise, of the host as a whole." }),
   })
   .meta({ id: "HeartbeatRequest" });
 export type HeartbeatRequest = z.infer<typeof HeartbeatRequest>;

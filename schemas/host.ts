@@ -63,6 +63,9 @@ export const Host = z
       .nullable()
       .meta({ description: "An operator's word that this incarnation has ended; nothing it says counts." }),
     migration: MigrationId.nullable().meta({ description: "The one migration that holds this host's slot." }),
+    alarms: z
+      .array(z.object({ code: z.string(), since: z.iso.datetime(), detail: z.string() }))
+      .meta({ description: "What stands wrong with it, by its own last heartbeat." }),
     revision: z.int(),
   })
   .meta({ id: "Host" });

@@ -38,6 +38,7 @@ export const problems = {
   "host-exists": { status: 409, retry: "never", title: "A host of that name has joined with another key." },
   "host-key-reused": { status: 409, retry: "changed", title: "Another host has joined with this key." },
   "host-not-alive": { status: 409, retry: "later", title: "The host's lease has lapsed." },
+  "host-cannot-journal": { status: 409, retry: "later", title: "The host's own disk takes no journal." },
   "destination-full": { status: 409, retry: "later", title: "The destination has not enough free memory." },
   "vm-unknown": { status: 404, retry: "never", title: "There is no such VM in this cluster." },
   "vm-exists": { status: 409, retry: "never", title: "A VM of that name exists or existed in this cluster." },

@@ -83,6 +83,7 @@ function fileJournal(
         if (written.over) close(written.migrationId);
       });
     },
+    prove: () => serial.run(() => tokenLog.write(JSON.stringify(tokens))),
     forget: (migrationId) =>
       serial.run(async () => {
         if (!entries.has(migrationId)) return;

@@ -37,6 +37,9 @@ export function openMemoryJournal(disk: MemoryJournalDisk): Journal {
       mustWrite();
       disk.entries.set(entry.migrationId, JSON.stringify(entry));
     },
+    async prove() {
+      mustWrite();
+    },
     async forget(migrationId) {
       mustWrite();
       disk.entries.delete(migrationId);

@@ -45,4 +45,6 @@ export interface Journal {
   /** Writes the whole entry. @throws when it could not be made durable: then nothing may be acted on */
   write(entry: MigrationJournal): Promise<void>;
   forget(migrationId: string): Promise<void>;
+  /** Writes durably what changes nothing. @throws when that cannot be done: neither can anything else be written */
+  prove(): Promise<void>;
 }

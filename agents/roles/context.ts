@@ -4,6 +4,7 @@ import type { MigrationRecord } from "../../schemas/migration.ts";
 import type { Sign } from "../../schemas/signing.ts";
 import type { ReportOutcome } from "../domain/role.ts";
 import { durable } from "../durable-step.ts";
+import { messageOf } from "../message-of.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { ClaimedAssignment, ControlPlane, ProvenRecord } from "../ports/control-plane.ts";
 import type { Copies } from "../ports/copies.ts";
@@ -107,7 +108,7 @@ export class KnownRecord {
     this.#keptToken = fencingToken;
     clock.after(keepTokenAfterMs, () => {
       durable("journal:token", () => journal.raiseToken(vmId, fencingToken)).catch((error: unknown) => {
-        log({ event: "journal-failed", what: "token", error: String(error) });
+        log({ event: "journal-failed", what: "token", error: messageOf(error) });
       });
     });
   }
@@ -174,5 +175,3 @@ export class Lane {
     return next;
   }
 }
-
-export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

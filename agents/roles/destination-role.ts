@@ -11,6 +11,7 @@ import {
   type DestinationStep,
   recoverDestination,
 } from "../domain/destination.ts";
+import { messageOf } from "../message-of.ts";
 import type { ProvenRecord } from "../ports/control-plane.ts";
 import type { Copy, CopyEvent } from "../ports/copies.ts";
 import type { MachineState } from "../ports/hypervisor.ts";
@@ -21,7 +22,6 @@ import {
   isExpired,
   KnownRecord,
   Lane,
-  messageOf,
   note,
   type Role,
   type RoleContext,

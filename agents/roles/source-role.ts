@@ -14,6 +14,7 @@ import {
   type SourceState,
   type SourceStep,
 } from "../domain/source.ts";
+import { messageOf } from "../message-of.ts";
 import type { ProvenRecord } from "../ports/control-plane.ts";
 import type { Copy, CopyEvent } from "../ports/copies.ts";
 import type { MachineState } from "../ports/hypervisor.ts";
@@ -24,7 +25,6 @@ import {
   isExpired,
   KnownRecord,
   Lane,
-  messageOf,
   note,
   type Role,
   type RoleContext,

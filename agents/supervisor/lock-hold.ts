@@ -1,5 +1,6 @@
 // The one lock file of a supervisor: held or not, and the alarm that stands while the guest executes without it.
 import { durable } from "../durable-step.ts";
+import { messageOf } from "../message-of.ts";
 import type { PermitOutcome } from "../ports/copies.ts";
 import type { HeldLock, LockFiles, LockStamp, TakeManner } from "../ports/lock-file.ts";
 
@@ -75,5 +76,3 @@ const named = (stamp: LockStamp | null): string =>
   stamp ? `${stamp.copyId} under token ${stamp.fencingToken}` : "nobody";
 
 export const refused = (by: Refusal["by"], detail: string): Refusal => ({ kind: "refused", by, detail });
-
-export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

@@ -2,7 +2,7 @@
 import { chmodSync, rmSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import { lineSplitter } from "../adapters/line-socket.ts";
-import { messageOf } from "./lock-hold.ts";
+import { messageOf } from "../message-of.ts";
 import { Call, type Greeting, incomingFrom, outgoingFrom, type Said, socketName } from "./protocol.ts";
 import type { Supervisor } from "./supervisor.ts";
 

@@ -9,6 +9,7 @@
 import type { StreamEndpoint } from "../../schemas/peer.ts";
 import { Serial } from "../adapters/serial.ts";
 import { type DurableStep, durable } from "../durable-step.ts";
+import { messageOf } from "../message-of.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { CopyAccount, CopyEvent, CopyStatus, PermitOutcome } from "../ports/copies.ts";
 import type { Gate, GateDecision } from "../ports/gate.ts";
@@ -21,7 +22,7 @@ import type {
   OutgoingStream,
 } from "../ports/hypervisor.ts";
 import type { LockFiles, TakeManner } from "../ports/lock-file.ts";
-import { LockHold, messageOf, refused } from "./lock-hold.ts";
+import { LockHold, refused } from "./lock-hold.ts";
 import type { CopyMemo, CopyMemory } from "./memo.ts";
 import { SilenceWatch } from "./silence-watch.ts";
 

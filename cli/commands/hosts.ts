@@ -9,6 +9,7 @@ const columns = {
   hypervisor: (host: Host) => `${host.facts.hypervisor.kind} ${host.facts.hypervisor.version}`,
   "memory MiB": (host: Host) => String(host.facts.memoryMiB),
   migration: (host: Host) => host.migration ?? "-",
+  alarms: (host: Host) => host.alarms.map(({ code, detail }) => `${code}: ${detail}`).join("; ") || "-",
 };
 
 export const hostCommands: Command[] = [

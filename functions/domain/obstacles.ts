@@ -5,7 +5,7 @@ import type { MigrationRequest } from "../../schemas/migration.ts";
 import type { Problem } from "../../schemas/problems.ts";
 import type { VmSpec } from "../../schemas/vm.ts";
 import type { Session, VmRecord } from "./records.ts";
-import { isAlive } from "./session.ts";
+import { hostTrouble, isAlive } from "./session.ts";
 
 /** What is known of a host; null where no such host has joined. */
 export type HostStanding = { hostId: string; facts: HostFacts; session: Session; promisedMiB: number } | null;
@@ -15,6 +15,8 @@ export function findObstacles(
   vm: VmRecord | null,
   destination: HostStanding,
   nowMs: number,
+  /** Of the host that has the VM. */
+  source: Session | null = null,
 ): Problem[] {
   const obstacles: Problem[] = [];
   if (request.mode === "quick") {
@@ -32,6 +34,7 @@ export function findObstacles(
     });
   }
   obstacles.push(...vmObstacles(request, vm));
+  if (vm?.owner && !vm.deleted) obstacles.push(...troubleOf(vm.owner.hostId, "/vm", source));
   if (request.destination !== "auto" && vm?.owner?.hostId !== request.destination) {
     obstacles.push(
       ...hostObstacles(
@@ -81,6 +84,15 @@ function vmObstacles(request: MigrationRequest, vm: VmRecord | null): Problem[] 
   return obstacles;
 }
 
+function troubleOf(hostId: string, pointer: string, session: Session | null): Problem[] {
+  const trouble = hostTrouble(session);
+  if (trouble === null) return [];
+  const detail = `Host "${hostId}" ${trouble}. Mend its disk; the guests that run there are untouched.`;
+  return [
+    { code: "host-cannot-journal", detail, errors: [{ pointer, detail: `its host "${hostId}" cannot journal` }] },
+  ];
+}
+
 /** What bars a guest from this host. */
 export function hostObstacles(
   hostId: string,
@@ -99,6 +111,7 @@ export function hostObstacles(
     const detail = `Host "${hostId}" has not renewed its lease; start its agent, or see what keeps it from the control plane.`;
     obstacles.push({ code: "host-not-alive", detail, errors: at("its lease has lapsed") });
   }
+  obstacles.push(...troubleOf(hostId, pointer, host.session));
   if (!spec) return obstacles;
   if (host.facts.hypervisor.kind !== spec.hypervisor) {
     const detail = `Host "${hostId}" runs hypervisor "${host.facts.hypervisor.kind}"; the VM needs "${spec.hypervisor}".`;

@@ -1,5 +1,5 @@
 // What the table holds, as plain values. How they are keyed is in operations/keys.ts; here is what they mean.
-import type { Assignment, CopyAlarm, CopyDuty, CopyState } from "../../schemas/agent.ts";
+import type { Assignment, CopyAlarm, CopyDuty, CopyState, HostAlarm } from "../../schemas/agent.ts";
 import type { EventKind } from "../../schemas/events.ts";
 import type { HostFacts } from "../../schemas/host.ts";
 import type { CopyRef } from "../../schemas/ids.ts";
@@ -38,7 +38,10 @@ export type Session = {
   lost?: LostIncarnation | null;
   /** The table went back, and this host has not taken up its work since. */
   recovery?: SessionRecovery | null;
+  /** What its last heartbeat said stands wrong with the host as a whole. */
+  alarms?: StandingAlarm[];
 };
+export type StandingAlarm = { code: HostAlarm["code"]; detail: string; since: number };
 /** went-back: a host has noticed, and nobody has run `restore` yet. recovering: hosts are to tell what they have. */
 export type SessionRecovery =
   | { kind: "went-back"; noticedBy: string }

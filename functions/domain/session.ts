@@ -1,7 +1,8 @@
 // May this request of a host be heard? Its counter numbers its requests; its incarnation says which life of the host
 // speaks; what it has seen acknowledged tells whether the table went back.
+import type { HostAlarm } from "../../schemas/agent.ts";
 import type { Problem } from "../../schemas/problems.ts";
-import type { LostIncarnation, Session, SessionRecovery } from "./records.ts";
+import type { LostIncarnation, Session, SessionRecovery, StandingAlarm } from "./records.ts";
 
 export type Speaking = { incarnation: string; counter: number; acknowledged: number };
 
@@ -70,16 +71,31 @@ export function afterRequest(session: Session, speaking: Speaking): Session {
 }
 
 /** A heartbeat renews the lease; the first one of an incarnation numbers it. */
-export function afterHeartbeat(session: Session, speaking: Speaking, leaseExpiresAt: number): Session {
+export function afterHeartbeat(
+  session: Session,
+  speaking: Speaking,
+  { at, leaseMs, alarms }: { at: number; leaseMs: number; alarms: readonly HostAlarm[] },
+): Session {
   const isNew = session.incarnation !== speaking.incarnation;
   return {
     incarnation: speaking.incarnation,
     incarnationNumber: session.incarnationNumber + (isNew ? 1 : 0),
     counter: speaking.counter,
-    leaseExpiresAt,
+    leaseExpiresAt: at + leaseMs,
     lost: session.lost ?? null,
     recovery: recoveryAfter(session, isNew),
+    ...(alarms.length > 0 ? { alarms: alarms.map((alarm) => standing(session, alarm, at)) } : {}),
   };
+}
+
+/** An alarm stands since it was first told. */
+function standing({ alarms }: Session, { code, detail }: HostAlarm, at: number): StandingAlarm {
+  return { code, detail, since: alarms?.find((before) => before.code === code)?.since ?? at };
+}
+
+/** What keeps the host from a part in any migration, by its own word; null where nothing does. */
+export function hostTrouble(session: Session | null): string | null {
+  return session?.alarms?.find(({ code }) => code === "cannot-journal")?.detail ?? null;
 }
 
 /** What an earlier life of the host told may not hold any more. */

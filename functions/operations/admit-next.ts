@@ -4,7 +4,7 @@ import { admit, chooseAdmissible, isVain } from "../domain/admission.ts";
 import { decideMotion, type Motion, migrationEvents } from "../domain/motion.ts";
 import { hostObstacles, nameObstacles } from "../domain/obstacles.ts";
 import type { MigrationState, QueueEntry, Slot, VmRecord } from "../domain/records.ts";
-import { isAlive } from "../domain/session.ts";
+import { hostTrouble, isAlive } from "../domain/session.ts";
 import type { VerdictEvent } from "../domain/verdict.ts";
 import type { Ports } from "../ports/ports.ts";
 import { ringAll } from "./agent-call.ts";
@@ -48,7 +48,7 @@ async function admitOnce(ports: Ports, clusterId: string): Promise<Admission[]> 
 }
 
 export function isFree({ slot, session }: HostPlaces, nowMs: number): boolean {
-  return slot.value.migration === null && isAlive(session.value, nowMs);
+  return slot.value.migration === null && isAlive(session.value, nowMs) && hostTrouble(session.value) === null;
 }
 
 type Admission = "admitted" | "ended" | "waits" | "gone";
@@ -104,7 +104,7 @@ export async function admitQueued(ports: Ports, clusterId: string, migrationId: 
   return admission;
 }
 
-/** What bars the guest from its destination now; a silent host only makes it wait. */
+/** What bars the guest from its destination now; a host that is silent or cannot journal only makes it wait. */
 async function findLacking(
   ports: Ports,
   clusterId: string,
@@ -114,7 +114,9 @@ async function findLacking(
   const { hostId } = migration.destination;
   const standing = await readStanding(ports, clusterId, hostId, { queue: false });
   const lasting = hostObstacles(hostId, "/destination", vm.spec, standing, at);
-  const problem = nameObstacles(lasting.filter(({ code }) => code !== "host-not-alive"));
+  const problem = nameObstacles(
+    lasting.filter(({ code }) => code !== "host-not-alive" && code !== "host-cannot-journal"),
+  );
   if (!problem) return null;
   const detail = `${problem.code} when its hosts were free: ${problem.detail}`;
   return { kind: "control-plane-aborts", sourceHasClaimed: false, reason: "preparation-failed", detail };

@@ -2,7 +2,7 @@
 import type { HeartbeatAnswer, HeartbeatRequest } from "../../schemas/agent.ts";
 import type { Problem } from "../../schemas/problems.ts";
 import type { GuestReports, HostFactsRecord } from "../domain/records.ts";
-import { afterHeartbeat, isAlive } from "../domain/session.ts";
+import { afterHeartbeat, hostTrouble, isAlive } from "../domain/session.ts";
 import type { Ports } from "../ports/ports.ts";
 import { admitNext } from "./admit-next.ts";
 import { type AgentCall, type AgentOutcome, answerAgent, batchOf } from "./agent-call.ts";
@@ -15,7 +15,12 @@ export function heartbeat(
   request: HeartbeatRequest | Problem,
 ): Promise<AgentOutcome<HeartbeatAnswer>> {
   const invalid = "code" in request ? request : null;
-  const { facts, guests, alarms = [] } = "code" in request ? { facts: undefined, guests: [] } : request;
+  const {
+    facts,
+    guests,
+    alarms = [],
+    hostAlarms = [],
+  } = "code" in request ? { facts: undefined, guests: [] } : request;
   const factsKey = keys.facts(call.clusterId, call.hostId);
   const guestsKey = keys.guests(call.clusterId, call.hostId);
   return answerAgent<HeartbeatAnswer>(ports, call, {
@@ -26,7 +31,11 @@ export function heartbeat(
       const batch = batchOf(found);
       const subject = { kind: "host", id: call.hostId } as const;
       const { settings } = ports;
-      const next = afterHeartbeat(session, call, found.now + settings.leaseMs);
+      const next = afterHeartbeat(session, call, {
+        at: found.now,
+        leaseMs: settings.leaseMs,
+        alarms: hostAlarms,
+      });
       const incarnation = found.at<{ number: number; at: number }>(
         keys.incarnation(call.clusterId, call.hostId, call.incarnation),
       );
@@ -51,7 +60,7 @@ export function heartbeat(
         }
         batch.put<GuestReports>(told, seen);
       }
-      const wasAlive = isAlive(session, found.now);
+      const wasFit = isAlive(session, found.now) && hostTrouble(session) === null;
       return {
         kind: "accept",
         batch,
@@ -68,7 +77,7 @@ export function heartbeat(
         // Migrations may have waited for this host.
         afterwards: async () => {
           if (next.recovery) await reopen(ports, call.clusterId);
-          else if (!wasAlive) await admitNext(ports, call.clusterId);
+          else if (!wasFit && hostTrouble(next) === null) await admitNext(ports, call.clusterId);
         },
       };
     },

@@ -56,7 +56,9 @@ export function requestMigration(
     );
     const ends = await readHosts(ports, clusterId, [...new Set(hostIds)]); // Before the standing, as it says.
     const destination = isNamed ? await readStanding(ports, clusterId, request.destination) : null;
-    const obstacle = nameObstacles(findObstacles(request, vmPlace.value, destination, at));
+    const owningHost = vmPlace.value?.owner?.hostId;
+    const source = ends.find(({ hostId }) => hostId === owningHost)?.session.value ?? null;
+    const obstacle = nameObstacles(findObstacles(request, vmPlace.value, destination, at, source));
     if (obstacle) return refuse(obstacle);
     if (!vmPlace.value?.owner || request.destination === "auto") throw new Error("an obstacle was overlooked");
 

@@ -18,6 +18,7 @@ import type {
   Slot,
   VmRecord,
 } from "../domain/records.ts";
+import { hostTrouble } from "../domain/session.ts";
 import type { Ports } from "../ports/ports.ts";
 import type { Item, Key } from "../ports/table.ts";
 import { type Place, readItem, readPlace, type Stored } from "./items.ts";
@@ -177,16 +178,31 @@ export async function showMigrations(
     ...ids.map((id) => keys.progress(clusterId, id)),
     ...ids.map((id) => keys.gap(clusterId, id)),
   ]);
+  const waiting = migrations.filter(({ value }) => value.stage === "queued");
+  const hosts = [...new Set(waiting.flatMap(({ value }) => [value.source.hostId, value.destination.hostId]))];
+  const sessions = await readPlaces<Session>(
+    ports,
+    hosts.map((host) => keys.session(clusterId, host)),
+  );
   return migrations.map(({ value, revision }, index) => {
     const progress = beside[index] as Place<Progress> | undefined;
     const gap = beside[ids.length + index] as Place<Gap> | undefined;
     return viewMigration(value, {
       progress: progress?.value ?? null,
       gap: gap?.value ?? null,
+      waitsFor: value.stage === "queued" ? waitsFor(value) : null,
       // Grows with every change of anything shown.
       revision: revision + (progress?.revision ?? 0) + (gap?.revision ?? 0),
     });
   });
+
+  function waitsFor({ source, destination }: MigrationState): string | null {
+    for (const { hostId } of [source, destination]) {
+      const trouble = hostTrouble(sessions[hosts.indexOf(hostId)]?.value ?? null);
+      if (trouble) return `Waits for host "${hostId}", which ${trouble}.`;
+    }
+    return null;
+  }
 }
 
 export function migrationUnknown(id: string): Problem {

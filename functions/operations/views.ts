@@ -35,6 +35,7 @@ export function viewHost(
     leaseExpiresAt: session.leaseExpiresAt === null ? null : instantText(session.leaseExpiresAt),
     declaredLost: session.lost ? { ...session.lost, at: instantText(session.lost.at) } : null,
     migration: host.slot.migration?.migrationId ?? null,
+    alarms: (session.alarms ?? []).map((alarm) => ({ ...alarm, since: instantText(alarm.since) })),
     revision: host.revision,
   };
 }
@@ -121,7 +122,7 @@ const noTimings = {
 
 export function viewMigration(
   migration: MigrationState,
-  beside: { progress: Progress | null; gap: Gap | null; revision: number },
+  beside: { progress: Progress | null; gap: Gap | null; waitsFor?: string | null; revision: number },
 ): Migration {
   const { progress } = beside;
   const reason = reasonOf(migration);
@@ -137,7 +138,7 @@ export function viewMigration(
     verdict: migration.verdict.kind,
     confirmed: isConfirmed(migration),
     reason: reason?.reason ?? null,
-    detail: reason?.detail ?? null,
+    detail: reason?.detail ?? beside.waitsFor ?? null,
     cancelRequested: migration.cancelRequested !== null,
     cancel: cancelOutcomeOf(migration),
     ticket: migration.ticket,

@@ -33,7 +33,7 @@ test("while the cluster recovers, heartbeats and inventories alone are heard, an
   const recovering = beginRecovery(session, 1);
   assert.deepEqual([heard(recovering, "read"), heard(recovering, "write")], ["recovering", "recovering"]);
   assert.deepEqual([heard(recovering, "heartbeat"), heard(recovering, "inventory")], [null, null]);
-  assert.equal(afterHeartbeat(recovering, speaking, 9000).counter, 41);
+  assert.equal(afterHeartbeat(recovering, speaking, { at: 0, leaseMs: 9000, alarms: [] }).counter, 41);
   assert.equal(isAwaited(recovering), true);
   const told = afterInventory(recovering, { ...speaking, counter: 42 }, 7000);
   assert.deepEqual([told.counter, isAwaited(told), heard(told, "write")], [42, false, "recovering"]);
@@ -44,7 +44,7 @@ test("a host that boots again after it told what it has is to tell it again", ()
   const told = afterInventory(beginRecovery(session, 1), speaking, 7000);
   const next = { incarnation: "b".repeat(32), counter: 50, acknowledged: 41 };
   assert.equal(checkSession(told, next, "heartbeat", false), null);
-  assert.equal(isAwaited(afterHeartbeat(told, next, 9000)), true);
+  assert.equal(isAwaited(afterHeartbeat(told, next, { at: 0, leaseMs: 9000, alarms: [] })), true);
 });
 
 test("a host that was declared lost is not waited for, and tells what it has when it comes back, before all else", () => {
@@ -54,7 +54,7 @@ test("a host that was declared lost is not waited for, and tells what it has whe
   const back = { incarnation: "b".repeat(32), counter: 50, acknowledged: 40 };
   const opened = endRecovery(lost);
   assert.equal(checkSession(opened, back, "heartbeat", false), null, "its higher counter is no news");
-  const again = afterHeartbeat(opened, back, 9000);
+  const again = afterHeartbeat(opened, back, { at: 0, leaseMs: 9000, alarms: [] });
   assert.equal(checkSession(again, { ...back, counter: 51 }, "write", true)?.code, "recovering");
   assert.equal(checkSession(again, { ...back, counter: 51 }, "inventory", true), null);
 });
