@@ -8,10 +8,11 @@
 import type { HeartbeatAnswer } from "../schemas/agent.ts";
 import type { InventoryCopy, InventoryMigration, InventoryReport } from "../schemas/inventory.ts";
 import { durable } from "./durable-step.ts";
+import { messageOf } from "./message-of.ts";
 import type { ControlPlane, ProvenRecord, Refused, Unknown } from "./ports/control-plane.ts";
 import type { Copy } from "./ports/copies.ts";
 import type { Journal } from "./ports/journal.ts";
-import { messageOf, type RoleContext } from "./roles/context.ts";
+import type { RoleContext } from "./roles/context.ts";
 
 const tokensPerEpoch = 2 ** 32;
 const tokensTold = 1024;
