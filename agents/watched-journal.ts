@@ -1,7 +1,7 @@
 // The agent's journal, and whether the last write to it went through: a host that cannot journal can begin no migration
 // and take over no guest, and must say so.
 import { messageOf } from "./message-of.ts";
-import type { Journal, MigrationJournal } from "./ports/journal.ts";
+import type { Journal, MigrationJournal, TableStanding } from "./ports/journal.ts";
 
 export class WatchedJournal implements Journal {
   readonly #journal: Journal;
@@ -14,6 +14,18 @@ export class WatchedJournal implements Journal {
 
   highestToken(vmId: string): number {
     return this.#journal.highestToken(vmId);
+  }
+
+  tokens(): { vmId: string; fencingToken: number }[] {
+    return this.#journal.tokens();
+  }
+
+  tableStanding(): TableStanding {
+    return this.#journal.tableStanding();
+  }
+
+  keepTableStanding(standing: TableStanding): Promise<void> {
+    return this.#watch(this.#journal.keepTableStanding(standing));
   }
 
   migration(migrationId: string): MigrationJournal | null {
