@@ -15,6 +15,12 @@ const takesNothing = (side: "source" | "destination"): Cell => ({
     host.disk.failing = false;
     host.gate.failing = false;
     const { verdict } = await stage.cluster.ended(stage.id, 120_000);
+    // Until its next heartbeat the host is given no migration; it tells by itself that it writes again.
+    const path = stage.cluster.path(`hosts/${stage[side]}`);
+    await stage.cluster.until(async () => {
+      const { alarms } = await stage.cluster.call<{ alarms: unknown[] }>("GET", path);
+      return alarms.length === 0;
+    }, 60_000);
     await endsAs(stage, verdict === "committed" ? moves : { ...stays, verdict });
     await movesAgain(stage);
   },
