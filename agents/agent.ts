@@ -233,8 +233,17 @@ export class Agent {
         error: messageOf(error),
       });
     }
+    this.#takeUpUnbegun(assignment?.assignment.migrationId ?? null);
     this.#duties.assign(claim.copies);
     this.#sweepAfter(0);
+  }
+
+  /** A part that was journalled, could not begin, and is claimed no more: its record says what is left to do. */
+  #takeUpUnbegun(claimedId: string | null): void {
+    for (const entry of this.#context.journal.migrations()) {
+      if (entry.over || entry.migrationId === claimedId || this.#roles.has(entry.migrationId)) continue;
+      void this.#recoverOrRetry(entry);
+    }
   }
 
   /** @param mustBeKnown this host has begun it before, so a missing journal is a lost one */
