@@ -35,6 +35,8 @@ const doorbellMs = 20_000;
 const sweepAgainMs = 1000;
 /** After a migration: the other host's last report has come by then, mostly; otherwise it is asked for again. */
 const forgetAfterMs = 2000;
+/** After a claim: what could not begin is taken up from its journal. */
+const takeUpAfterMs = 2000;
 const forgetAgainMs = 10_000;
 /** How long the agent's start waits for one copy. */
 const recoverWithinMs = 5000;
@@ -60,6 +62,8 @@ export class Agent {
   /** An answer to a claim was lost in this life: what it claimed may come again with no journal of it. */
   #hasLostClaim = false;
   #toldFacts = "";
+  /** Parts that are to be taken up after a pause. */
+  readonly #unbegun = new Set<string>();
   #hasJoined = false;
   #sweepTimer: (() => void) | null = null;
   #forgetTimer: (() => void) | null = null;
@@ -238,11 +242,19 @@ export class Agent {
     this.#sweepAfter(0);
   }
 
-  /** A part that was journalled, could not begin, and is claimed no more: its record says what is left to do. */
+  /** A part that was journalled, could not begin, and is claimed no more: its record says what is left to do. Not at
+   *  once: on a disk that takes no writes it would end and be taken up again without a pause. */
   #takeUpUnbegun(claimedId: string | null): void {
-    for (const entry of this.#context.journal.migrations()) {
-      if (entry.over || entry.migrationId === claimedId || this.#roles.has(entry.migrationId)) continue;
-      void this.#recoverOrRetry(entry);
+    const { journal, clock } = this.#context;
+    const isLeft = (id: string): boolean => journal.migration(id)?.over === undefined && !this.#roles.has(id);
+    for (const { migrationId: id } of journal.migrations()) {
+      if (id === claimedId || !isLeft(id) || this.#unbegun.has(id)) continue;
+      this.#unbegun.add(id);
+      clock.after(takeUpAfterMs, () => {
+        this.#unbegun.delete(id);
+        const entry = journal.migration(id);
+        if (entry && isLeft(id) && !this.#isAtRest()) void this.#recoverOrRetry(entry);
+      });
     }
   }
 
