@@ -35,8 +35,6 @@ const doorbellMs = 20_000;
 const sweepAgainMs = 1000;
 /** After a migration: the other host's last report has come by then, mostly; otherwise it is asked for again. */
 const forgetAfterMs = 2000;
-/** After a claim: what could not begin is taken up from its journal. */
-const takeUpAfterMs = 2000;
 const forgetAgainMs = 10_000;
 /** How long the agent's start waits for one copy. */
 const recoverWithinMs = 5000;
@@ -62,8 +60,8 @@ export class Agent {
   /** An answer to a claim was lost in this life: what it claimed may come again with no journal of it. */
   #hasLostClaim = false;
   #toldFacts = "";
-  /** Parts that are to be taken up after a pause. */
-  readonly #unbegun = new Set<string>();
+  /** Parts without a role that are seen to all the same: being recovered, or being marked over. */
+  readonly #seenTo = new Set<string>();
   #hasJoined = false;
   #sweepTimer: (() => void) | null = null;
   #forgetTimer: (() => void) | null = null;
@@ -98,8 +96,14 @@ export class Agent {
     this.#loops = [this.#heartbeats(), this.#listenToDoorbell()];
   }
 
-  async #recoverUnfinished(): Promise<void> {
-    const unfinished = this.#context.journal.migrations().filter((entry) => !entry.over);
+  /** Parts that were journalled and that nobody sees to: their records say what is left to do.
+   *  @param claimedId what is claimed begins by its claim */
+  async #recoverUnfinished(claimedId: string | null = null): Promise<void> {
+    const unfinished = this.#context.journal
+      .migrations()
+      .filter(
+        ({ migrationId: id, over }) => !over && id !== claimedId && !this.#roles.has(id) && !this.#seenTo.has(id),
+      );
     await Promise.all(unfinished.map((entry) => this.#recoverOrRetry(entry)));
   }
 
@@ -113,6 +117,7 @@ export class Agent {
       role.abandon();
     }
     this.#roles.clear();
+    this.#seenTo.clear();
     await Promise.all([this.#claiming, this.#duties.settled(), ...roles.map((role) => role.settled())]);
   }
 
@@ -237,25 +242,9 @@ export class Agent {
         error: messageOf(error),
       });
     }
-    this.#takeUpUnbegun(assignment?.assignment.migrationId ?? null);
+    void this.#recoverUnfinished(assignment?.assignment.migrationId);
     this.#duties.assign(claim.copies);
     this.#sweepAfter(0);
-  }
-
-  /** A part that was journalled, could not begin, and is claimed no more: its record says what is left to do. Not at
-   *  once: on a disk that takes no writes it would end and be taken up again without a pause. */
-  #takeUpUnbegun(claimedId: string | null): void {
-    const { journal, clock } = this.#context;
-    const isLeft = (id: string): boolean => journal.migration(id)?.over === undefined && !this.#roles.has(id);
-    for (const { migrationId: id } of journal.migrations()) {
-      if (id === claimedId || !isLeft(id) || this.#unbegun.has(id)) continue;
-      this.#unbegun.add(id);
-      clock.after(takeUpAfterMs, () => {
-        this.#unbegun.delete(id);
-        const entry = journal.migration(id);
-        if (entry && isLeft(id) && !this.#isAtRest()) void this.#recoverOrRetry(entry);
-      });
-    }
   }
 
   /** @param mustBeKnown this host has begun it before, so a missing journal is a lost one */
@@ -303,16 +292,16 @@ export class Agent {
   /** One copy whose supervisor does not answer must not keep the host from its heartbeat and its other guests. */
   async #recoverOrRetry(entry: MigrationJournal): Promise<void> {
     const { clock, log } = this.#context;
+    const { migrationId } = entry;
+    this.#seenTo.add(migrationId);
     const recovering = this.#recover(entry).then(
-      () => true,
+      () => void this.#seenTo.delete(migrationId),
       (error: unknown) => {
-        log({ event: "recovery-failed", migrationId: entry.migrationId, error: messageOf(error) });
-        return false;
+        log({ event: "recovery-failed", migrationId, error: messageOf(error) });
+        if (!this.#isAtRest()) clock.after(sweepAgainMs, () => void this.#recoverOrRetry(entry));
       },
     );
-    const isDone = await Promise.race([recovering, clock.sleep(recoverWithinMs, this.#ended.signal).then(() => null)]);
-    if (isDone !== false || this.#isAtRest()) return;
-    clock.after(sweepAgainMs, () => void this.#recoverOrRetry(entry));
+    await Promise.race([recovering, clock.sleep(recoverWithinMs, this.#ended.signal)]);
   }
 
   async #recover(entry: MigrationJournal): Promise<void> {
@@ -362,6 +351,7 @@ export class Agent {
     this.#roles.set(entry.migrationId, role);
     void role.over.then(() => {
       if (this.#isAtRest()) return;
+      this.#seenTo.add(entry.migrationId);
       this.#roles.delete(entry.migrationId);
       void this.#markOver(entry);
       if (role.hasLeft()) this.#duties.forget(role.copyId);
@@ -388,6 +378,7 @@ export class Agent {
     if (!standing || standing.over || this.#isAtRest()) return;
     try {
       await durable("journal:over", () => journal.write({ ...entry, over: true }));
+      this.#seenTo.delete(entry.migrationId);
       this.#forgetAfter(forgetAfterMs);
     } catch {
       clock.after(sweepAgainMs, () => void this.#markOver(entry));

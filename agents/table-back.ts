@@ -6,6 +6,7 @@
 //   B3  A guest at its gate, and not past it, is given back to its user: that much this host may always do alone.
 //   B4  It goes on only after tokens of before the restore count no more here, durably.
 import type { HeartbeatAnswer } from "../schemas/agent.ts";
+import { tokensPerEpoch } from "../schemas/ids.ts";
 import type { InventoryCopy, InventoryMigration, InventoryReport } from "../schemas/inventory.ts";
 import { durable } from "./durable-step.ts";
 import { messageOf } from "./message-of.ts";
@@ -14,7 +15,6 @@ import type { Copy } from "./ports/copies.ts";
 import type { Journal } from "./ports/journal.ts";
 import type { RoleContext } from "./roles/context.ts";
 
-const tokensPerEpoch = 2 ** 32;
 const tokensTold = 1024;
 const migrationsTold = 24;
 const tryAgainMs = 1000;

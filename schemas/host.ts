@@ -1,6 +1,7 @@
 // A host: what it says of itself, and as the API shows it.
 import { z } from "zod";
-import { ClusterId, HostId, Incarnation, MigrationId, text } from "./ids.ts";
+import { ClusterId, HostId, Incarnation, MigrationId } from "./ids.ts";
+import { text } from "./text.ts";
 
 export const NetworkInterface = z
   .object({

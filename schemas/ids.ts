@@ -43,6 +43,9 @@ export const Incarnation = z
   .meta({ id: "Incarnation" });
 export type Incarnation = z.infer<typeof Incarnation>;
 
+/** A token's high part is the restore epoch. */
+export const tokensPerEpoch = 2 ** 32;
+
 export const FencingToken = z.int().min(0).max(Number.MAX_SAFE_INTEGER).meta({
   id: "FencingToken",
   description: "Grows with every change of owner. Restore epoch in the high part (times 2^32).",
@@ -55,10 +58,3 @@ export type CopyRef = z.infer<typeof CopyRef>;
 /** Milliseconds since the epoch, on the control plane's clock. */
 export const Instant = z.int().min(0).max(8_640_000_000_000_000);
 export type Instant = z.infer<typeof Instant>;
-
-/** Text without control characters, so that what is stored is no larger than three bytes a character. */
-export const text = (max: number) =>
-  z
-    .string()
-    .max(max)
-    .regex(/^[^\p{Cc}\p{Cs}]*$/u, "no control characters");

@@ -1,5 +1,12 @@
-// Words that others say and people read: a terminal must never obey them.
+// Words that people write, and words that others say and people read: a terminal must never obey them.
 import { z } from "zod";
+
+/** Text without control characters, so that what is stored is no larger than three bytes a character. */
+export const text = (max: number) =>
+  z
+    .string()
+    .max(max)
+    .regex(/^[^\p{Cc}\p{Cs}]*$/u, "no control characters");
 
 const control = /[\p{Cc}\p{Cs}]+/gu;
 

@@ -1,6 +1,7 @@
 // A VM as its user defines it, and as the API shows it.
 import { z } from "zod";
-import { CopyRef, FencingToken, HostId, MigrationId, text, VmId } from "./ids.ts";
+import { CopyRef, FencingToken, HostId, MigrationId, VmId } from "./ids.ts";
+import { text } from "./text.ts";
 
 /** Guests are built alike on both ends of a migration, so the definition holds all that the hypervisor is told. */
 export const VmSpec = z

@@ -28,8 +28,7 @@ export function decideMotion(motion: Motion, event: VerdictEvent, context: Conte
   if (decision.kind !== "move") return decision;
   // The verdict is conditional on the VM as well: held by this migration, under this verdict's token.
   const isHeld = vm.migrationId === migration.id && vm.fencingToken === migration.verdict.token;
-  const isOwnDecision = event.kind === "control-plane-aborts";
-  if (!isOwnDecision && !isHeld) return { kind: "refuse", problem: "stale-fencing-token" };
+  if (!isHeld && event.kind !== "control-plane-aborts") return { kind: "refuse", problem: "stale-fencing-token" };
   return {
     kind: "move",
     motion: settle({ ...motion, migration: { ...migration, verdict: decision.verdict } }, context),

@@ -126,8 +126,9 @@ export function isAwaited(session: Session): boolean {
   return session.recovery?.kind === "recovering" && session.recovery.reportedAt === null && !isDeclaredLost(session);
 }
 
-export function isDeclaredLost({ lost, incarnation }: Session): boolean {
-  return lost !== null && lost !== undefined && lost.incarnation === incarnation;
+/** Declared lost, and no later incarnation has been heard of since. */
+export function isDeclaredLost(session: Session | null): boolean {
+  return Boolean(session?.lost && session.lost.incarnation === session.incarnation);
 }
 
 /** The cluster is open again. A host that was not heard tells what it has when it comes back. */
@@ -140,11 +141,6 @@ export function endRecovery(session: Session): Session {
 /** From now on nothing that this incarnation says is taken. */
 export function declareLost(session: Session, lost: LostIncarnation): Session {
   return { ...session, leaseExpiresAt: null, lost };
-}
-
-/** Declared lost, and no later incarnation has been heard of since. */
-export function isStillLost(session: Session | null): boolean {
-  return Boolean(session?.lost && session.lost.incarnation === session.incarnation);
 }
 
 export const newSession: Session = {

@@ -1,8 +1,8 @@
 // Fencing tokens: the restore epoch in the high part, so that a restored table outranks what it forgot.
-const epochSize = 2 ** 32;
+import { tokensPerEpoch } from "../../schemas/ids.ts";
 
 export function firstToken(restoreEpoch: number): number {
-  return restoreEpoch * epochSize;
+  return restoreEpoch * tokensPerEpoch;
 }
 
 /** The token of the next owner: above the last one, and not below this epoch. */

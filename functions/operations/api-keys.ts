@@ -8,6 +8,7 @@ import { type Place, schemaVersion } from "./items.ts";
 import { keys, keysPartition } from "./keys.ts";
 import { type Operator, type Outcome, operate } from "./operate.ts";
 import { readAll, readOne } from "./read.ts";
+import { refuse } from "./refusals.ts";
 import { commitStep } from "./retry.ts";
 import { instantText } from "./views.ts";
 
@@ -96,7 +97,6 @@ export async function authoriseKey(
   authorization: string | undefined,
   scope: Scope,
 ): Promise<{ kind: "key"; keyId: string } | { kind: "refuse"; problem: Problem }> {
-  const refuse = (problem: Problem) => ({ kind: "refuse", problem }) as const;
   if (!authorization) {
     return refuse({ code: "key-missing", detail: 'Send the API key as "Authorization: Bearer <key>".' });
   }

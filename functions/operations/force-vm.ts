@@ -4,21 +4,19 @@ import type { Problem } from "../../schemas/problems.ts";
 import type { VmForce } from "../../schemas/vm.ts";
 import { bumpSlot, decideMotion, isLost, requestTakeBack } from "../domain/motion.ts";
 import { hostObstacles, nameObstacles } from "../domain/obstacles.ts";
-import type { CopyDuty, EventDraft, MigrationState, Role, Session, Slot, VmRecord } from "../domain/records.ts";
-import { isStillLost } from "../domain/session.ts";
+import type { CopyDuty, EventDraft, MigrationState, Role, Session, VmRecord } from "../domain/records.ts";
+import { isDeclaredLost } from "../domain/session.ts";
 import { dutyOf, hasEnded, hostLost, startVm, vmEvents } from "../domain/vms.ts";
 import type { Ports } from "../ports/ports.ts";
 import { admitNext } from "./admit-next.ts";
 import type { Batch, Place, Stored } from "./items.ts";
 import { keys } from "./keys.ts";
 import { loseGuest } from "./lost-hosts.ts";
-import { bothEnds, hasFreedSlot, type MotionPlaces, motionOf, putMotion, readMotion } from "./moving.ts";
+import { bothEnds, bumpHost, hasFreedSlot, type MotionPlaces, motionOf, putMotion, readMotionById } from "./moving.ts";
 import { type Operator, type OperatorDecision, type Outcome, operate } from "./operate.ts";
 import { readOne, readPlaces, readStanding } from "./read.ts";
-import { refusal } from "./refusals.ts";
+import { refusal, refuse } from "./refusals.ts";
 import { findVm, shownAs } from "./vms.ts";
-
-const refuse = (problem: Problem): { kind: "refuse"; problem: Problem } => ({ kind: "refuse", problem });
 
 type Start = Extract<VmForce["action"], { kind: "start-from-disk" }>;
 
@@ -34,10 +32,8 @@ export async function forceVm(
   return operate(ports, operator, clusterId, async (batch, at): Promise<OperatorDecision> => {
     const vm = await findVm(ports, clusterId, vmId);
     if ("code" in vm) return refuse(vm);
-    const migration = vm.value.migrationId
-      ? await readOne<MigrationState>(ports, keys.migration(clusterId, vm.value.migrationId))
-      : null;
-    const places = migration && (await readMotion(ports, clusterId, migration));
+    const { migrationId } = vm.value;
+    const places = migrationId ? await readMotionById(ports, clusterId, migrationId) : null;
     const forcing = { ports, clusterId, batch, at, vm, reason };
     if (action.kind === "take-back") return takeBack(forcing, places);
     const owner = { hostId: action.host, copyId };
@@ -50,7 +46,7 @@ async function loseWithOwner(ports: Ports, clusterId: string, vmId: string): Pro
   const { value: vm } = await readOne<VmRecord>(ports, keys.vm(clusterId, vmId));
   if (!vm?.owner || vm.deleted || hasEnded(vm)) return;
   const session = await readOne<Session>(ports, keys.session(clusterId, vm.owner.hostId));
-  if (isStillLost(session.value)) await loseGuest(ports, clusterId, vm.owner.hostId, vmId);
+  if (isDeclaredLost(session.value)) await loseGuest(ports, clusterId, vm.owner.hostId, vmId);
 }
 
 type Forcing = {
@@ -97,7 +93,7 @@ async function whoIsLost(
     keys.session(clusterId, migration.destination.hostId),
   ])) as [Place<Session>, Place<Session>];
   const isGone = (role: Role, session: Place<Session>): boolean => {
-    if (!isLost(migration, role) || !isStillLost(session.value)) return false;
+    if (!isLost(migration, role) || !isDeclaredLost(session.value)) return false;
     batch.check(session);
     return true;
   };
@@ -128,7 +124,7 @@ async function startInMotion(
   const role = (["source", "destination"] as const).find((end) => migration.value[end].hostId === action.host);
   const ownSlot = role && after.slots[role];
   if (role && ownSlot) after.slots = { ...after.slots, [role]: bumpSlot(ownSlot) };
-  else await bumpHost(forcing, action.host);
+  else await bumpHost(ports, batch, { clusterId, hostId: action.host });
   putMotion(batch, places, after);
   batch.event(forcedEvent(forcing, action), vm);
   return {
@@ -163,7 +159,7 @@ async function startAtRest(
   batch.events(vmEvents(vm.value, after), { vm });
   batch.event(forcedEvent(forcing, action), vm);
   putDuty(batch, clusterId, after, owner, action);
-  await bumpHost(forcing, action.host);
+  await bumpHost(ports, batch, { clusterId, hostId: action.host });
   return {
     kind: "accept",
     batch,
@@ -187,7 +183,7 @@ async function overrideWaitingStart(forcing: Forcing, action: Start): Promise<Op
   batch.put<CopyDuty>(duty, { ...duty.value, replaceLockFile: true });
   if (!batch.isEmpty) {
     batch.event(forcedEvent(forcing, action), duty);
-    await bumpHost(forcing, action.host);
+    await bumpHost(ports, batch, { clusterId, hostId: action.host });
   }
   return {
     kind: "accept",
@@ -218,11 +214,6 @@ function putDuty(
   const duty = dutyOf(vm, copyId);
   const key = keys.copy(clusterId, hostId, copyId);
   batch.put<CopyDuty>({ key, revision: 0, value: null }, overrideLockFile ? { ...duty, replaceLockFile: true } : duty);
-}
-
-async function bumpHost({ ports, clusterId, batch }: Forcing, host: string): Promise<void> {
-  const slot = await readOne<Slot>(ports, keys.slot(clusterId, host));
-  if (slot.value) batch.put(slot, bumpSlot(slot.value));
 }
 
 function notLost(vm: VmRecord, hostId: string): Problem {

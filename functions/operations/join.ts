@@ -18,6 +18,7 @@ import { Batch, type Place } from "./items.ts";
 import { keys } from "./keys.ts";
 import { readOne, readPlaces } from "./read.ts";
 import { isShut, readRecovery, refusalOf } from "./recovery.ts";
+import { refuse } from "./refusals.ts";
 import { type Attempt, retryConflicts } from "./retry.ts";
 
 type Joined = { kind: "refuse"; problem: Problem } | { kind: "joined"; clusterId: string };
@@ -57,14 +58,14 @@ async function attemptJoin(
   request: JoinRequest,
   key: { partition: string; sort: string },
 ): Promise<Attempt<Joined>> {
-  const refuse = (problem: Problem): Attempt<Joined> => ({ kind: "done", result: { kind: "refuse", problem } });
+  const refused = (problem: Problem): Attempt<Joined> => ({ kind: "done", result: refuse(problem) });
   const token: Place<JoinTokenRecord> = await readOne(ports, key);
   const at = ports.clock.nowMs();
   const { host, publicKey } = request;
   const isMine = token.value?.hostId === host && (token.value.usedBy ?? publicKey) === publicKey;
   if (!token.value || !isMine || token.value.expiresAt <= at) {
     const detail = `Make a new join token for host "${host}"; one serves once, for the host it names, until it expires.`;
-    return refuse({ code: "join-token-invalid", detail });
+    return refused({ code: "join-token-invalid", detail });
   }
   const { clusterId } = token.value;
   const result: Joined = { kind: "joined", clusterId };
@@ -85,18 +86,18 @@ async function attemptJoin(
   ];
   if (!cluster.value) throw new Error(`join token of cluster ${clusterId}, which does not exist`);
   const { value: recovery } = await readRecovery(ports, clusterId);
-  if (recovery && isShut(recovery)) return refuse(await refusalOf(ports, clusterId, recovery));
+  if (recovery && isShut(recovery)) return refused(await refusalOf(ports, clusterId, recovery));
   const full = clusterFull(cluster.value, host);
-  if (full) return refuse(full);
+  if (full) return refused(full);
   if (identity.value && identity.value.publicKey !== publicKey) {
     const detail = `Host "${host}" has joined with another key; bring its data folder back, or join under another name.`;
-    return refuse({ code: "host-exists", detail });
+    return refused({ code: "host-exists", detail });
   }
   if (hostKey.value && (hostKey.value.clusterId !== clusterId || hostKey.value.hostId !== host)) {
     const detail =
       "Another host has joined with this key; give this one a data folder of its own, where it makes a key.";
     const errors = [{ pointer: "/publicKey", detail: "is another host's" }];
-    return refuse({ code: "host-key-reused", detail, errors });
+    return refused({ code: "host-key-reused", detail, errors });
   }
   const batch = new Batch({ clusterId, by: `host/${host}`, at });
   batch.put(hostKey, { clusterId, hostId: host });

@@ -4,21 +4,20 @@ import { type HostLoss, lostStatement } from "../../schemas/host.ts";
 import type { Problem } from "../../schemas/problems.ts";
 import { loseHost } from "../domain/motion.ts";
 import type { CopyDuty, MigrationState, Session, Slot, VmRecord } from "../domain/records.ts";
-import { declareLost, isAlive } from "../domain/session.ts";
+import { declareLost, isAlive, isDeclaredLost } from "../domain/session.ts";
 import { dutyOf, endGuest, hasEnded, hostLost, isOwner, vmEvents } from "../domain/vms.ts";
 import type { Ports } from "../ports/ports.ts";
 import { admitNext, admitQueued } from "./admit-next.ts";
 import { getHost } from "./clusters.ts";
 import { Batch, type Place, type Stored } from "./items.ts";
 import { copyPrefix, hostPartition, keys, vmsPartition } from "./keys.ts";
-import { bothEnds, motionOf, putMotion, readMotion } from "./moving.ts";
+import { bothEnds, motionOf, putMotion, readMotionById } from "./moving.ts";
 import { type Operator, type OperatorDecision, type Outcome, operate } from "./operate.ts";
 import { readAll, readHosts, readOne, readPlaces } from "./read.ts";
+import { refuse } from "./refusals.ts";
 import { reopen } from "./reopen.ts";
 import { retryConflicts } from "./retry.ts";
 import { instantText } from "./views.ts";
-
-const refuse = (problem: Problem): { kind: "refuse"; problem: Problem } => ({ kind: "refuse", problem });
 
 export function declareHostLost(
   ports: Ports,
@@ -28,9 +27,10 @@ export function declareHostLost(
   loss: HostLoss,
 ): Promise<Outcome> {
   const decide = async (batch: Batch, at: number): Promise<OperatorDecision> => {
-    const [host] = await readHosts(ports, clusterId, [hostId]);
     const shown = await getHost(ports, clusterId, hostId);
-    if (!host || "code" in shown) return refuse("code" in shown ? shown : hostUnknown(hostId));
+    if ("code" in shown) return refuse(shown);
+    const [host] = await readHosts(ports, clusterId, [hostId]);
+    if (!host) throw new Error(`host ${hostId} is shown but not there`);
     const barred = lossBarred(hostId, host.session.value, loss, at);
     if (barred) return refuse(barred);
     const { incarnation, reason } = loss;
@@ -44,8 +44,7 @@ export function declareHostLost(
     // While the cluster recovers, what became of its copies is drawn from what the others tell.
     const isRecovering = host.session.value.recovery?.kind === "recovering";
     const held = isRecovering ? null : host.slot.value.migration;
-    const migration = held && (await readOne<MigrationState>(ports, keys.migration(clusterId, held.migrationId)));
-    const places = migration && (await readMotion(ports, clusterId, migration));
+    const places = held && (await readMotionById(ports, clusterId, held.migrationId));
     if (held && places) {
       const context = { clusterId, at, restoreEpoch: ports.settings.restoreEpoch, actor: null };
       putMotion(batch, places, loseHost(motionOf(places), held.role, reason, context));
@@ -66,10 +65,6 @@ export function declareHostLost(
     };
   };
   return operate(ports, operator, clusterId, decide, { whileRecovering: true });
-}
-
-function hostUnknown(hostId: string): Problem {
-  return { code: "host-unknown", detail: `No host "${hostId}" has joined this cluster.` };
 }
 
 function lossBarred(hostId: string, session: Session, loss: HostLoss, at: number): Problem | null {
@@ -103,9 +98,9 @@ export async function loseGuest(ports: Ports, clusterId: string, hostId: string,
       keys.session(clusterId, hostId),
       keys.vm(clusterId, vmId),
     ])) as [Stored<Session>, Stored<VmRecord>];
-    const isLost = session.value?.lost?.incarnation === session.value?.incarnation;
     const { value } = vm;
-    if (!isLost || !value || value.owner?.hostId !== hostId || hasEnded(value)) return { kind: "done", result: null };
+    if (!isDeclaredLost(session.value) || !value || value.owner?.hostId !== hostId || hasEnded(value))
+      return { kind: "done", result: null };
     const migration =
       value.migrationId && (await readOne<MigrationState>(ports, keys.migration(clusterId, value.migrationId)));
     // In motion the verdict decides what becomes of it.
@@ -123,8 +118,7 @@ export async function loseGuest(ports: Ports, clusterId: string, hostId: string,
 /** The last net for hosts declared lost: what the declaration left undone. */
 export async function tidyLostHosts(ports: Ports, clusterId: string, hostIds: readonly string[]): Promise<void> {
   for (const { hostId, session } of await readHosts(ports, clusterId, hostIds)) {
-    const { lost, incarnation } = session.value;
-    if (lost && lost.incarnation === incarnation) await loseGuests(ports, clusterId, hostId);
+    if (isDeclaredLost(session.value)) await loseGuests(ports, clusterId, hostId);
   }
 }
 
@@ -152,9 +146,7 @@ export async function reviseDuties(ports: Ports, clusterId: string, hostId: stri
   }
   await retryConflicts<null>(ports, "loss-settled", async () => {
     const session = await readOne<Session>(ports, keys.session(clusterId, hostId));
-    if (!session.value?.lost || session.value.lost.incarnation === session.value.incarnation) {
-      return { kind: "done", result: null };
-    }
+    if (!session.value?.lost || isDeclaredLost(session.value)) return { kind: "done", result: null };
     const batch = new Batch({ clusterId, by: "control-plane", at: ports.clock.nowMs() });
     batch.put(session, { ...session.value, lost: null });
     return { kind: "commit", changes: batch.changes, result: null };

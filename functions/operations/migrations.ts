@@ -11,7 +11,7 @@ import type { Ports } from "../ports/ports.ts";
 import { admitNext, putAdmission } from "./admit-next.ts";
 import { type Place, readItem, type Stored } from "./items.ts";
 import { keys, migrationsPartition } from "./keys.ts";
-import { bothEnds, hasFreedSlot, hasSourceClaimed, motionOf, putMotion, readMotion } from "./moving.ts";
+import { bothEnds, hasFreedSlot, hasSourceClaimed, motionOf, putMotion, readMotionById } from "./moving.ts";
 import { type Answer, type Operator, type Outcome, operate } from "./operate.ts";
 import {
   clusterUnknown,
@@ -25,9 +25,8 @@ import {
   readStanding,
   showMigrations,
 } from "./read.ts";
+import { refuse } from "./refusals.ts";
 import { viewMigration } from "./views.ts";
-
-const refuse = (problem: Problem): { kind: "refuse"; problem: Problem } => ({ kind: "refuse", problem });
 
 /** Takes the VM, and both hosts' slots too if they are free: then it opens in the same commit. Else it is queued. */
 export function requestMigration(
@@ -163,11 +162,7 @@ export async function listMigrations(
 export function cancelMigration(ports: Ports, operator: Operator, clusterId: string, id: string): Promise<Outcome> {
   return operate(ports, operator, clusterId, async (batch, at) => {
     if (!(await readCluster(ports, clusterId)).value) return refuse(clusterUnknown(clusterId));
-    const places = await readMotion(
-      ports,
-      clusterId,
-      await readOne<MigrationState>(ports, keys.migration(clusterId, id)),
-    );
+    const places = await readMotionById(ports, clusterId, id);
     if (!places) return refuse(migrationUnknown(id));
     const tooLate = cancelTooLate(places.migration.value);
     if (tooLate) return refuse(tooLate);

@@ -1,12 +1,12 @@
 // A migration in motion, read and written as one: its record, its VM, both hosts' slots.
-import { type Motion, motionEvents } from "../domain/motion.ts";
+import { bumpSlot, type Motion, motionEvents } from "../domain/motion.ts";
 import type { EventDraft, MigrationState, Role, Slot, VmRecord } from "../domain/records.ts";
 import { isSame } from "../domain/same.ts";
 import type { HostAddress } from "../ports/doorbell.ts";
 import type { Ports } from "../ports/ports.ts";
 import type { Batch, Place, Stored } from "./items.ts";
 import { keys } from "./keys.ts";
-import { readPlaces } from "./read.ts";
+import { readOne, readPlaces } from "./read.ts";
 
 export type MotionPlaces = {
   migration: Stored<MigrationState>;
@@ -62,6 +62,16 @@ export async function readMotion(
     throw new Error(`migration ${migration.value.id} names a VM or a host that is not there`);
   }
   return { migration, vm, slots: { source: sourceSlot, destination: destinationSlot } };
+}
+
+export async function readMotionById(ports: Ports, clusterId: string, id: string): Promise<MotionPlaces | null> {
+  return readMotion(ports, clusterId, await readOne<MigrationState>(ports, keys.migration(clusterId, id)));
+}
+
+/** A host whose part is in no motion at hand looks at its duties again. */
+export async function bumpHost(ports: Ports, batch: Batch, { clusterId, hostId }: HostAddress): Promise<void> {
+  const slot = await readOne<Slot>(ports, keys.slot(clusterId, hostId));
+  if (slot.value) batch.put(slot, bumpSlot(slot.value));
 }
 
 export function bothEnds(clusterId: string, migration: MigrationState): HostAddress[] {

@@ -22,13 +22,15 @@ export async function isRecovering(ports: Ports, clusterId: string): Promise<boo
 }
 
 export async function refusalOf(ports: Ports, clusterId: string, recovery: RecoveryRecord): Promise<Problem> {
+  const { value } = await readCluster(ports, clusterId);
+  return explain(recovery, awaitedOf(await readHosts(ports, clusterId, value?.hosts ?? [])));
+}
+
+function explain(recovery: RecoveryRecord, awaited: readonly string[]): Problem {
   if (recovery.kind === "went-back") {
     const detail = `Host "${recovery.by}" was told more than this table knows: it was restored from a backup, or replaced. Run "drover restore" on it, or serve the right one; until then nothing is decided.`;
     return { code: "table-went-back", detail };
   }
-  const { value } = await readCluster(ports, clusterId);
-  const hosts = await readHosts(ports, clusterId, value?.hosts ?? []);
-  const awaited = awaitedOf(hosts);
   const who = awaited.length > 0 ? `Awaited: ${awaited.join(", ")}` : "All hosts have told; it opens in a moment";
   const detail = `The table was restored, and hosts are to tell what they have before anything is decided. ${who}. Start their agents, or declare those lost that are off for good.`;
   return { code: "recovering", detail };
@@ -47,7 +49,7 @@ export async function viewRecovery(
   if (!recovery || recovery.kind === "open") return null;
   const since = instantText(recovery.at);
   if (recovery.kind === "went-back") {
-    const { detail } = await refusalOf(ports, clusterId, recovery);
+    const { detail } = explain(recovery, []);
     return { state: "table-went-back", since, detail, restoreEpoch: null, reported: [], awaited: [], lost: [] };
   }
   const hosts = await readHosts(ports, clusterId, hostIds);
@@ -56,7 +58,7 @@ export async function viewRecovery(
   return {
     state: "recovering",
     since,
-    detail: (await refusalOf(ports, clusterId, recovery)).detail,
+    detail: explain(recovery, awaited).detail,
     restoreEpoch: recovery.restoreEpoch,
     reported: hosts.map(({ hostId }) => hostId).filter((host) => !awaited.includes(host) && !lost.includes(host)),
     awaited,

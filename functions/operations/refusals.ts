@@ -1,6 +1,8 @@
 // What a refused report is told: the rule in a sentence, and where to go on from.
 import type { Problem, ProblemCode } from "../../schemas/problems.ts";
 
+export const refuse = (problem: Problem) => ({ kind: "refuse", problem }) as const;
+
 export function notYours(what: string): Problem {
   return { code: "not-yours", detail: `This host has no such part in ${what}; it reports only what is its own.` };
 }

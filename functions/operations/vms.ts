@@ -4,7 +4,7 @@ import type { Problem } from "../../schemas/problems.ts";
 import type { Vm, VmDefinition, VmStart } from "../../schemas/vm.ts";
 import { bumpSlot, decideMotion, type Motion, requestCancel, settle } from "../domain/motion.ts";
 import { hostObstacles, nameObstacles } from "../domain/obstacles.ts";
-import type { CopyDuty, MigrationState, QueueEntry, Slot, VmRecord } from "../domain/records.ts";
+import type { CopyDuty, QueueEntry, VmRecord } from "../domain/records.ts";
 import { isSame } from "../domain/same.ts";
 import {
   deleteVm,
@@ -25,12 +25,13 @@ import type { Batch, Stored } from "./items.ts";
 import { keys, vmsPartition } from "./keys.ts";
 import {
   bothEnds,
+  bumpHost,
   hasFreedSlot,
   hasSourceClaimed,
   type MotionPlaces,
   motionOf,
   putMotion,
-  readMotion,
+  readMotionById,
 } from "./moving.ts";
 import { type Answer, type Operator, type OperatorDecision, type Outcome, operate } from "./operate.ts";
 import {
@@ -45,9 +46,8 @@ import {
   vmDeleted,
   vmUnknown,
 } from "./read.ts";
+import { refuse } from "./refusals.ts";
 import { viewVm } from "./views.ts";
-
-const refuse = (problem: Problem): { kind: "refuse"; problem: Problem } => ({ kind: "refuse", problem });
 
 export function defineVm(
   ports: Ports,
@@ -109,14 +109,13 @@ export function startVmOnHost(
     if ("code" in place) return refuse(place);
     const barred = startBarred(place.value);
     if (barred) return refuse(barred);
-    const slot = await readOne<Slot>(ports, keys.slot(clusterId, host));
     const standing = await readStanding(ports, clusterId, host);
     const obstacle = nameObstacles(hostObstacles(host, "/host", place.value.spec, standing, at));
     if (obstacle) return refuse(obstacle);
     const vm = startVm(place.value, { hostId: host, copyId }, ports.settings.restoreEpoch);
     const revision = batch.put(place, vm);
     batch.put<CopyDuty>({ key: keys.copy(clusterId, host, copyId), revision: 0, value: null }, dutyOf(vm, copyId));
-    if (slot.value) batch.put(slot, bumpSlot(slot.value));
+    await bumpHost(ports, batch, { clusterId, hostId: host });
     batch.events(vmEvents(place.value, vm), { vm: place });
     const rings = [{ clusterId, hostId: host }];
     return { kind: "accept", batch, rings, answer: { status: 202, body: { ...shown(vm, revision, at) } } };
@@ -177,9 +176,8 @@ function notThere(vm: VmRecord, wish: RunWish): Problem {
   return { code: "vm-not-running", detail, errors: [{ pointer: "/vm", detail: "must be running or paused" }] };
 }
 
-async function readMotionOf(ports: Ports, clusterId: string, vm: VmRecord): Promise<MotionPlaces | null> {
-  if (!vm.migrationId) return null;
-  return readMotion(ports, clusterId, await readOne<MigrationState>(ports, keys.migration(clusterId, vm.migrationId)));
+async function readMotionOf(ports: Ports, clusterId: string, { migrationId }: VmRecord): Promise<MotionPlaces | null> {
+  return migrationId ? readMotionById(ports, clusterId, migrationId) : null;
 }
 
 function endVm(
@@ -261,8 +259,7 @@ async function putDuty(
   if (moving && inMotion) {
     moving.after.slots = { ...moving.after.slots, [role]: bumpSlot(inMotion) };
   } else {
-    const slot = await readOne<Slot>(ports, keys.slot(clusterId, hostId));
-    if (slot.value) batch.put(slot, bumpSlot(slot.value));
+    await bumpHost(ports, batch, { clusterId, hostId });
   }
   return [{ clusterId, hostId }];
 }
