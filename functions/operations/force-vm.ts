@@ -12,11 +12,20 @@ import { admitNext } from "./admit-next.ts";
 import type { Batch, Place, Stored } from "./items.ts";
 import { keys } from "./keys.ts";
 import { loseGuest } from "./lost-hosts.ts";
-import { bothEnds, bumpHost, hasFreedSlot, type MotionPlaces, motionOf, putMotion, readMotionById } from "./moving.ts";
+import {
+  bothEnds,
+  bumpHost,
+  hasFreedSlot,
+  type MotionPlaces,
+  motionOf,
+  putMotion,
+  readMotionById,
+  roles,
+} from "./moving.ts";
 import { type Operator, type OperatorDecision, type Outcome, operate } from "./operate.ts";
 import { readOne, readPlaces, readStanding } from "./read.ts";
 import { refusal, refuse } from "./refusals.ts";
-import { findVm, shownAs } from "./vms.ts";
+import { findVm, shownAs, takeRoom } from "./vms.ts";
 
 type Start = Extract<VmForce["action"], { kind: "start-from-disk" }>;
 
@@ -108,7 +117,8 @@ async function startInMotion(
 ): Promise<OperatorDecision> {
   const { ports, clusterId, batch, at, vm, reason } = forcing;
   const { migration } = places;
-  const obstacle = await startObstacle(forcing, action.host);
+  const role = roles.find((end) => migration.value[end].hostId === action.host);
+  const obstacle = await (role ? roomObstacle : takeRoomFor)(forcing, action.host);
   if (obstacle) return refuse(obstacle);
   const lost = await whoIsLost(ports, clusterId, batch, migration.value);
   const context = { clusterId, at, restoreEpoch: ports.settings.restoreEpoch, actor: null };
@@ -121,10 +131,8 @@ async function startInMotion(
   if (decision.kind === "unchanged") throw new Error("a copy that is new cannot have been forced before");
   const after = decision.motion;
   putDuty(batch, clusterId, after.vm, owner, action);
-  const role = (["source", "destination"] as const).find((end) => migration.value[end].hostId === action.host);
   const ownSlot = role && after.slots[role];
   if (role && ownSlot) after.slots = { ...after.slots, [role]: bumpSlot(ownSlot) };
-  else await bumpHost(ports, batch, { clusterId, hostId: action.host });
   putMotion(batch, places, after);
   batch.event(forcedEvent(forcing, action), vm);
   return {
@@ -152,14 +160,13 @@ async function startAtRest(
   if (vm.value.runState !== "guest-lost" || vm.value.stoppedBecause !== hostLost) {
     return refuse(notLost(vm.value, vm.value.owner?.hostId ?? "(none)"));
   }
-  const obstacle = await startObstacle(forcing, action.host);
+  const obstacle = await takeRoomFor(forcing, action.host);
   if (obstacle) return refuse(obstacle);
   const after = startVm(vm.value, owner, ports.settings.restoreEpoch);
   const revision = batch.put(vm, after);
   batch.events(vmEvents(vm.value, after), { vm });
   batch.event(forcedEvent(forcing, action), vm);
   putDuty(batch, clusterId, after, owner, action);
-  await bumpHost(ports, batch, { clusterId, hostId: action.host });
   return {
     kind: "accept",
     batch,
@@ -199,9 +206,14 @@ function forcedEvent({ vm, reason }: Forcing, { kind, host, overrideLockFile }: 
   return { kind: "vm-forced", subject: { kind: "vm", id: vm.value.vmId }, data };
 }
 
-async function startObstacle({ ports, clusterId, vm, at }: Forcing, host: string): Promise<Problem | null> {
-  const standing = await readStanding(ports, clusterId, host);
-  return nameObstacles(hostObstacles(host, "/action/host", vm.value.spec, standing, at));
+function takeRoomFor({ ports, clusterId, batch, vm, at }: Forcing, hostId: string): Promise<Problem | null> {
+  return takeRoom(ports, batch, { clusterId, hostId }, "/action/host", vm.value.spec, at);
+}
+
+/** For a host of the migration itself, whose slot was read with it and is written with it. */
+async function roomObstacle({ ports, clusterId, vm, at }: Forcing, hostId: string): Promise<Problem | null> {
+  const standing = await readStanding(ports, clusterId, hostId);
+  return nameObstacles(hostObstacles(hostId, "/action/host", vm.value.spec, standing, at));
 }
 
 function putDuty(

@@ -93,7 +93,7 @@ export async function readHosts(ports: Ports, clusterId: string, hostIds: readon
 }
 
 /** A host and how much of its memory is promised: to its own copies, to one arriving, to those in the queue for it.
- *  Whoever promises more writes the host's slot as well; read that before, so that no two promise the same memory. */
+ *  Whoever promises more writes the host's slot as well, read before (`takeRoom`), so that no two promise the same. */
 export async function readStanding(
   ports: Ports,
   clusterId: string,

@@ -3,7 +3,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createFaultyTable, type TableCall } from "../../functions/adapters/faulty-table.ts";
 import { createMemoryTable } from "../../functions/adapters/memory-table.ts";
+import { hostPartition } from "../../functions/operations/keys.ts";
 import { tidy } from "../../functions/operations/tidy.ts";
+import type { Table } from "../../functions/ports/table.ts";
 import { lostStatement } from "../../schemas/host.ts";
 import { unlockStatement } from "../../schemas/vm.ts";
 import { type Cluster, cluster, dump, makeCluster, runVm, spec } from "./support/world.ts";
@@ -137,6 +139,29 @@ test("guests that the declaration left undone are lost by the timer's net; forci
   assert.deepEqual(await states(), ["starting", "guest-lost", "guest-lost"]);
   const plain = await world.request("POST", "/vms/vm-2/start", { host: "host-a" });
   assert.equal(plain.body.code, "host-not-alive");
+});
+
+test("a host's memory is promised once, also to a guest that is forced onto it between the look and the write", async () => {
+  const table = createMemoryTable();
+  let meanwhile: (() => Promise<unknown>) | null = null;
+  const slowTable: Table = {
+    ...table,
+    query: async (query) => {
+      const page = await table.query(query);
+      const other = query.partition === hostPartition(cluster, "host-b") ? meanwhile : null;
+      if (other) meanwhile = null;
+      await other?.();
+      return page;
+    },
+  };
+  const world = await makeCluster(["host-a"], { table: slowTable });
+  world.hosts["host-b"] = await world.addHost("host-b", { memoryMiB: spec.memoryMiB });
+  for (const vm of ["vm-1", "vm-2"]) await runVm(world, vm, "host-a");
+  const headers = await forcing(world);
+  await lose(world, ["host-a"], headers);
+  const force = (vm: string) => world.request("POST", `/vms/${vm}/force`, startOn("host-b"), headers);
+  meanwhile = async () => assert.equal((await force("vm-2")).status, 202);
+  assert.equal((await force("vm-1")).body.code, "destination-full");
 });
 
 test("a forced start is kept in an event of its own: who, why, where, and the words about the lock file", async () => {
