@@ -35,6 +35,33 @@ async function declareLost(cluster: TestCluster, host: string): Promise<void> {
 const force = (cluster: TestCluster, vm: string, action: object) =>
   cluster.tryCall("POST", cluster.path(`vms/${vm}/force`), { reason: "power cut in rack 7", action });
 
+async function startsFromDisk(cluster: TestCluster, host: string): Promise<void> {
+  assert.equal((await force(cluster, "vm-1", { kind: "start-from-disk", host })).status, 202);
+  await cluster.until(() => cluster.executing("vm-1")[0] === host);
+}
+
+/** From host-a to host-b, slowly. */
+async function beginsToMove(cluster: TestCluster): Promise<string> {
+  await cluster.runVm("vm-1", "host-a");
+  const { id } = await cluster.request("vm-1", "host-b", { limits: { bandwidthLimitBytesPerSecond: 1_000_000 } });
+  await cluster.until(async () => (await cluster.migration(id)).phase === "precopy");
+  return id;
+}
+
+async function commits(cluster: TestCluster): Promise<string> {
+  await cluster.runVm("vm-1", "host-a");
+  const { id } = await cluster.request("vm-1", "host-b");
+  await cluster.until(async () => (await cluster.migration(id)).verdict === "committed");
+  return id;
+}
+
+async function comeBack(cluster: TestCluster, hosts: string[]): Promise<void> {
+  for (const hostId of hosts) {
+    cluster.host(hostId).reboot();
+    await cluster.host(hostId).startAgent();
+  }
+}
+
 async function slotsAreFree(cluster: TestCluster): Promise<void> {
   await cluster.until(async () => {
     const { items } = await cluster.call<{ items: Host[] }>("GET", cluster.path("hosts"));
@@ -74,11 +101,8 @@ test("a VM at rest on a lost host starts from its disk on a named one, and the h
     await declareLost(cluster, "host-a");
     await cluster.until(async () => (await cluster.vm("vm-1")).runState === "guest-lost");
     assert.equal((await cluster.vm("vm-1")).stoppedBecause, "host-declared-lost");
-    assert.equal((await force(cluster, "vm-1", { kind: "start-from-disk", host: "host-b" })).status, 202);
-    await cluster.until(() => cluster.executing("vm-1")[0] === "host-b");
-    const back = cluster.host("host-a");
-    back.reboot();
-    await back.startAgent();
+    await startsFromDisk(cluster, "host-b");
+    await comeBack(cluster, ["host-a"]);
     await cluster.until(async () => (await hostOf(cluster, "host-a")).declaredLost === null);
     assert.equal((await cluster.migrate("vm-1", "host-a")).phase, "completed", "the host serves again");
   }));
@@ -101,15 +125,12 @@ test("a source host lost after the destination has loaded costs nothing: the gue
 
 test("a source host lost before the destination has loaded: the destination gives up by itself, then the VM starts from disk", () =>
   withCluster({ hosts: 2 }, async (cluster) => {
-    await cluster.runVm("vm-1", "host-a");
-    const { id } = await cluster.request("vm-1", "host-b", { limits: { bandwidthLimitBytesPerSecond: 4_000_000 } });
-    await cluster.until(async () => (await cluster.migration(id)).phase === "precopy");
+    const id = await beginsToMove(cluster);
     cluster.host("host-a").losePower();
     await declareLost(cluster, "host-a");
     await cluster.until(async () => (await cluster.vm("vm-1")).runState === "guest-lost");
     assert.equal((await cluster.ended(id)).verdict, "aborted");
-    assert.equal((await force(cluster, "vm-1", { kind: "start-from-disk", host: "host-b" })).status, 202);
-    await cluster.until(() => cluster.executing("vm-1")[0] === "host-b");
+    await startsFromDisk(cluster, "host-b");
     await slotsAreFree(cluster);
   }));
 
@@ -117,9 +138,7 @@ test("a destination host lost after its commit and before it ran: the source pro
   const loss = loses("destination-commits", "after", ["host-b"]);
   await withCluster({ hosts: 2, intercept: loss.intercept }, async (cluster) => {
     loss.begin(cluster);
-    await cluster.runVm("vm-1", "host-a");
-    const { id } = await cluster.request("vm-1", "host-b");
-    await cluster.until(async () => (await cluster.migration(id)).verdict === "committed");
+    const id = await commits(cluster);
     await declareLost(cluster, "host-b");
     assert.deepEqual(cluster.executing("vm-1"), [], "it stands still until the operator has decided");
     assert.equal((await force(cluster, "vm-1", { kind: "take-back" })).status, 202);
@@ -127,9 +146,7 @@ test("a destination host lost after its commit and before it ran: the source pro
     const ended = await cluster.ended(id);
     assert.deepEqual([ended.verdict, ended.reason], ["forced", "host-declared-lost"]);
     assert.equal((await cluster.vm("vm-1")).runState, "running");
-    const back = cluster.host("host-b");
-    back.reboot();
-    await back.startAgent();
+    await comeBack(cluster, ["host-b"]);
     await slotsAreFree(cluster);
     assert.equal((await cluster.migrate("vm-1", "host-b")).phase, "completed");
   });
@@ -139,43 +156,32 @@ test("a destination host lost after it ran the guest: taking back is refused and
   const loss = loses("guest-confirmed", "before", ["host-b"]);
   await withCluster({ hosts: 3, intercept: loss.intercept }, async (cluster) => {
     loss.begin(cluster);
-    await cluster.runVm("vm-1", "host-a");
-    const { id } = await cluster.request("vm-1", "host-b");
-    await cluster.until(async () => (await cluster.migration(id)).verdict === "committed");
+    const id = await commits(cluster);
     await declareLost(cluster, "host-b");
     assert.equal((await force(cluster, "vm-1", { kind: "take-back" })).status, 202);
     await cluster.until(async () => (await cluster.vm("vm-1")).alarms.some(({ code }) => code === "take-back-refused"));
     assert.deepEqual(cluster.executing("vm-1"), [], "a memory that the disk has left behind never runs");
-    assert.equal((await force(cluster, "vm-1", { kind: "start-from-disk", host: "host-c" })).status, 202);
-    await cluster.until(() => cluster.executing("vm-1")[0] === "host-c");
+    await startsFromDisk(cluster, "host-c");
     const ended = await cluster.ended(id);
     assert.deepEqual([ended.phase, ended.verdict, ended.reason], ["failed", "forced", "host-declared-lost"]);
     await cluster.until(() => cluster.host("host-a").simulated.processes().length === 0);
-    const back = cluster.host("host-b");
-    back.reboot();
-    await back.startAgent();
+    await comeBack(cluster, ["host-b"]);
     await slotsAreFree(cluster);
   });
 });
 
 test("both hosts of an open migration lost: the operator decides, and hosts that return destroy what is stale", async () => {
   await withCluster({ hosts: 3 }, async (cluster) => {
-    await cluster.runVm("vm-1", "host-a");
-    const { id } = await cluster.request("vm-1", "host-b", { limits: { bandwidthLimitBytesPerSecond: 4_000_000 } });
-    await cluster.until(async () => (await cluster.migration(id)).phase === "precopy");
+    const id = await beginsToMove(cluster);
     cluster.host("host-a").losePower();
     cluster.host("host-b").losePower();
     await declareLost(cluster, "host-a");
     const early = await force(cluster, "vm-1", { kind: "start-from-disk", host: "host-c" });
     assert.equal((early.body as { code: string }).code, "host-may-decide");
     await declareLost(cluster, "host-b");
-    assert.equal((await force(cluster, "vm-1", { kind: "start-from-disk", host: "host-c" })).status, 202);
-    await cluster.until(() => cluster.executing("vm-1")[0] === "host-c");
+    await startsFromDisk(cluster, "host-c");
     assert.equal((await cluster.ended(id)).verdict, "forced");
-    for (const hostId of ["host-a", "host-b"]) {
-      cluster.host(hostId).reboot();
-      await cluster.host(hostId).startAgent();
-    }
+    await comeBack(cluster, ["host-a", "host-b"]);
     await slotsAreFree(cluster);
     assert.equal((await cluster.migrate("vm-1", "host-a")).phase, "completed");
   });
@@ -183,9 +189,7 @@ test("both hosts of an open migration lost: the operator decides, and hosts that
 
 test("a destination host lost before it has committed: the source goes on by itself, nothing is forced or lost", () =>
   withCluster({ hosts: 2 }, async (cluster) => {
-    await cluster.runVm("vm-1", "host-a");
-    const { id } = await cluster.request("vm-1", "host-b", { limits: { bandwidthLimitBytesPerSecond: 4_000_000 } });
-    await cluster.until(async () => (await cluster.migration(id)).phase === "precopy");
+    const id = await beginsToMove(cluster);
     cluster.host("host-b").losePower();
     await declareLost(cluster, "host-b");
     assert.equal((await cluster.ended(id)).verdict, "aborted");
@@ -200,22 +204,16 @@ test("both hosts lost after the commit: nothing is there to take back, and the V
   const loss = loses("destination-commits", "after", ["host-a", "host-b"]);
   await withCluster({ hosts: 3, intercept: loss.intercept }, async (cluster) => {
     loss.begin(cluster);
-    await cluster.runVm("vm-1", "host-a");
-    const { id } = await cluster.request("vm-1", "host-b");
-    await cluster.until(async () => (await cluster.migration(id)).verdict === "committed");
+    const id = await commits(cluster);
     await declareLost(cluster, "host-a");
     const early = await force(cluster, "vm-1", { kind: "start-from-disk", host: "host-c" });
     assert.equal((early.body as { code: string }).code, "host-may-decide", "the destination owns it and may come back");
     await declareLost(cluster, "host-b");
     const back = await force(cluster, "vm-1", { kind: "take-back" });
     assert.equal((back.body as { code: string }).code, "destination-may-have-run");
-    assert.equal((await force(cluster, "vm-1", { kind: "start-from-disk", host: "host-c" })).status, 202);
-    await cluster.until(() => cluster.executing("vm-1")[0] === "host-c");
+    await startsFromDisk(cluster, "host-c");
     assert.equal((await cluster.ended(id)).verdict, "forced");
-    for (const hostId of ["host-a", "host-b"]) {
-      cluster.host(hostId).reboot();
-      await cluster.host(hostId).startAgent();
-    }
+    await comeBack(cluster, ["host-a", "host-b"]);
     await slotsAreFree(cluster);
     assert.deepEqual(cluster.executing("vm-1"), ["host-c"]);
   });
@@ -239,9 +237,7 @@ test("a host declared lost that lives: what was started elsewhere it ends, its o
 
 test("force told a lie about both ends of a migration: the guest that runs on bars the second, until it is heard of", () =>
   withCluster({ hosts: 3 }, async (cluster) => {
-    await cluster.runVm("vm-1", "host-a");
-    const { id } = await cluster.request("vm-1", "host-b", { limits: { bandwidthLimitBytesPerSecond: 1_000_000 } });
-    await cluster.until(async () => (await cluster.migration(id)).phase === "precopy");
+    await beginsToMove(cluster);
     for (const hostId of ["host-a", "host-b"]) cluster.host(hostId).isCutOff = true;
     for (const hostId of ["host-a", "host-b"]) await declareLost(cluster, hostId);
     assert.equal((await force(cluster, "vm-1", { kind: "start-from-disk", host: "host-c" })).status, 202);

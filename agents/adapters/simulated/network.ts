@@ -83,16 +83,16 @@ export function createSimulatedNetwork(options: {
             new Promise((resolve) => {
               const link = conditions.get(pair) ?? usual;
               const direction = `${local} ${remote}`;
-              const startMs = Math.max(clock.monotonicMs(), linkFreeAtMs.get(direction) ?? 0);
+              const nowMs = clock.monotonicMs();
+              const startMs = Math.max(nowMs, linkFreeAtMs.get(direction) ?? 0);
               const leftMs = startMs + (bytes / link.bandwidthBytesPerSecond) * 1000;
               linkFreeAtMs.set(direction, leftMs);
-              const waitMs = leftMs - clock.monotonicMs();
-              clock.after(waitMs, resolve);
+              clock.after(leftMs - nowMs, resolve);
               arrivesAtMs = Math.max(arrivesAtMs, leftMs + link.latencyMs);
               const deliver = () => {
                 if (ended === null && !cuts.has(pair)) other().deliver(message);
               };
-              clock.after(arrivesAtMs - clock.monotonicMs(), () => {
+              clock.after(arrivesAtMs - nowMs, () => {
                 const waiting = held.get(pair);
                 if (waiting) waiting.push(deliver);
                 else deliver();

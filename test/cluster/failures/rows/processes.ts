@@ -1,24 +1,25 @@
 // Rows 1 to 4: an agent or a whole host dies, and comes back.
 import assert from "node:assert/strict";
 import type { Stage, TablePhase } from "../../../support/stage.ts";
-import { endsAs, moves, movesAgain, type Row, stays } from "../cells.ts";
+import { endsAs, moves, movesAgain, type Outcome, type Row, stays } from "../cells.ts";
 
-async function agentComesBack(stage: Stage, hostId: string): Promise<void> {
+/** It is started again, the migration ends so, and the VM is as good as new. */
+async function agentComesBack(stage: Stage, hostId: string, outcome: Outcome): Promise<void> {
   await stage.host(hostId).startAgent();
+  await endsAs(stage, outcome);
+  await movesAgain(stage);
 }
 
-async function hostComesBack(stage: Stage, hostId: string): Promise<void> {
+function hostComesBack(stage: Stage, hostId: string, outcome: Outcome): Promise<void> {
   stage.host(hostId).reboot();
-  await stage.host(hostId).startAgent();
+  return agentComesBack(stage, hostId, outcome);
 }
 
 const sourceAgentIsBack = async (stage: Stage) => {
   stage.host(stage.source).killAgent();
   await stage.pass(3000);
   assert.deepEqual(stage.executing(), ["host-a"]);
-  await agentComesBack(stage, stage.source);
-  await endsAs(stage, stays);
-  await movesAgain(stage);
+  await agentComesBack(stage, stage.source, stays);
 };
 
 export const sourceAgentDies: Row<TablePhase> = {
@@ -33,9 +34,7 @@ export const sourceAgentDies: Row<TablePhase> = {
         stage.host(stage.source).killAgent();
         await stage.pass(3000);
         assert.deepEqual(stage.executing(), [], "only the record speaks");
-        await agentComesBack(stage, stage.source);
-        await endsAs(stage, stays);
-        await movesAgain(stage);
+        await agentComesBack(stage, stage.source, stays);
       },
     },
     loaded: {
@@ -44,8 +43,7 @@ export const sourceAgentDies: Row<TablePhase> = {
         stage.host(stage.source).killAgent();
         await stage.release();
         await stage.until(() => stage.executing()[0] === "host-b");
-        await agentComesBack(stage, stage.source);
-        await endsAs(stage, moves);
+        await agentComesBack(stage, stage.source, moves);
       },
     },
     committed: {
@@ -54,7 +52,7 @@ export const sourceAgentDies: Row<TablePhase> = {
         stage.host(stage.source).killAgent();
         await stage.pass(3000);
         assert.deepEqual(stage.executing(), []);
-        await agentComesBack(stage, stage.source);
+        await stage.host(stage.source).startAgent();
         await stage.pass(10_000);
         assert.deepEqual(stage.executing(), [], "the commit stands");
         await stage.release();
@@ -67,9 +65,7 @@ export const sourceAgentDies: Row<TablePhase> = {
         stage.host(stage.source).killAgent();
         await stage.release();
         await stage.pass(3000);
-        await agentComesBack(stage, stage.source);
-        await endsAs(stage, moves);
-        await movesAgain(stage);
+        await agentComesBack(stage, stage.source, moves);
       },
     },
   },
@@ -78,7 +74,8 @@ export const sourceAgentDies: Row<TablePhase> = {
 const guestIsLostWithSource = async (stage: Stage) => {
   stage.host(stage.source).losePower();
   await stage.pass(20_000);
-  await hostComesBack(stage, stage.source);
+  stage.host(stage.source).reboot();
+  await stage.host(stage.source).startAgent();
   await endsAs(stage, { verdict: "aborted", on: null, runState: "guest-lost" });
 };
 
@@ -95,8 +92,7 @@ export const sourceHostDies: Row<TablePhase> = {
         stage.host(stage.source).losePower();
         await stage.release();
         await stage.until(() => stage.executing()[0] === "host-b");
-        await hostComesBack(stage, stage.source);
-        await endsAs(stage, moves);
+        await hostComesBack(stage, stage.source, moves);
       },
     },
     committed: {
@@ -105,8 +101,7 @@ export const sourceHostDies: Row<TablePhase> = {
         stage.host(stage.source).losePower();
         await stage.release();
         await stage.until(() => stage.executing()[0] === "host-b");
-        await hostComesBack(stage, stage.source);
-        await endsAs(stage, moves);
+        await hostComesBack(stage, stage.source, moves);
       },
     },
     running: {
@@ -114,9 +109,7 @@ export const sourceHostDies: Row<TablePhase> = {
       play: async (stage) => {
         stage.host(stage.source).losePower();
         await stage.release();
-        await hostComesBack(stage, stage.source);
-        await endsAs(stage, moves);
-        await movesAgain(stage);
+        await hostComesBack(stage, stage.source, moves);
       },
     },
   },
@@ -127,9 +120,7 @@ const destinationAgentIsBack = async (stage: Stage) => {
   await stage.release();
   await stage.until(() => stage.executing()[0] === "host-a", "the source goes on without it");
   await stage.pass(10_000);
-  await agentComesBack(stage, stage.destination);
-  await endsAs(stage, stays);
-  await movesAgain(stage);
+  await agentComesBack(stage, stage.destination, stays);
 };
 
 export const destinationAgentDies: Row<TablePhase> = {
@@ -143,9 +134,7 @@ export const destinationAgentDies: Row<TablePhase> = {
       play: async (stage) => {
         stage.host(stage.destination).killAgent();
         await stage.until(() => stage.executing()[0] === "host-a", "the source aborts by the record");
-        await agentComesBack(stage, stage.destination);
-        await endsAs(stage, stays);
-        await movesAgain(stage);
+        await agentComesBack(stage, stage.destination, stays);
       },
     },
     loaded: {
@@ -153,10 +142,7 @@ export const destinationAgentDies: Row<TablePhase> = {
       play: async (stage) => {
         stage.host(stage.destination).killAgent();
         await stage.until(() => stage.executing()[0] === "host-a");
-        await agentComesBack(stage, stage.destination);
-        await stage.release();
-        await endsAs(stage, stays);
-        await movesAgain(stage);
+        await agentComesBack(stage, stage.destination, stays);
       },
     },
     committed: {
@@ -166,9 +152,7 @@ export const destinationAgentDies: Row<TablePhase> = {
         await stage.pass(30_000);
         assert.deepEqual(stage.executing(), [], "without a deadline");
         await stage.release();
-        await agentComesBack(stage, stage.destination);
-        await endsAs(stage, moves);
-        await movesAgain(stage);
+        await agentComesBack(stage, stage.destination, moves);
       },
     },
     running: {
@@ -178,9 +162,7 @@ export const destinationAgentDies: Row<TablePhase> = {
         await stage.pass(5000);
         assert.deepEqual(stage.executing(), ["host-b"]);
         await stage.release();
-        await agentComesBack(stage, stage.destination);
-        await endsAs(stage, moves);
-        await movesAgain(stage);
+        await agentComesBack(stage, stage.destination, moves);
       },
     },
   },
@@ -190,9 +172,7 @@ const destinationHostIsBack = async (stage: Stage) => {
   stage.host(stage.destination).losePower();
   await stage.release();
   await stage.until(() => stage.executing()[0] === "host-a", "the source goes on without it");
-  await hostComesBack(stage, stage.destination);
-  await endsAs(stage, stays);
-  await movesAgain(stage);
+  await hostComesBack(stage, stage.destination, stays);
 };
 
 export const destinationHostDies: Row<TablePhase> = {
@@ -208,9 +188,7 @@ export const destinationHostDies: Row<TablePhase> = {
         stage.host(stage.destination).losePower();
         await stage.until(() => stage.executing()[0] === "host-a");
         await stage.release(); // Its commit, still under way, comes too late.
-        await hostComesBack(stage, stage.destination);
-        await endsAs(stage, stays);
-        await movesAgain(stage);
+        await hostComesBack(stage, stage.destination, stays);
       },
     },
     committed: {
@@ -220,9 +198,7 @@ export const destinationHostDies: Row<TablePhase> = {
         await stage.pass(30_000);
         assert.deepEqual(stage.executing(), [], "nobody else can know that it never ran");
         await stage.release();
-        await hostComesBack(stage, stage.destination);
-        await endsAs(stage, { verdict: "returned", on: "host-a" });
-        await movesAgain(stage);
+        await hostComesBack(stage, stage.destination, { verdict: "returned", on: "host-a" });
       },
     },
     running: {
@@ -231,7 +207,8 @@ export const destinationHostDies: Row<TablePhase> = {
         stage.host(stage.destination).losePower();
         await stage.pass(30_000);
         assert.deepEqual(stage.executing(), []);
-        await hostComesBack(stage, stage.destination);
+        stage.host(stage.destination).reboot();
+        await stage.host(stage.destination).startAgent();
         await stage.release();
         await endsAs(stage, { verdict: "committed", on: null, runState: "guest-lost", reason: "guest-lost" });
       },
