@@ -1,14 +1,14 @@
 // A supervisor's door: the agent that greeted last is the agent; whatever it says is a sign of its life.
-import { chmodSync, rmSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import { lineSplitter } from "../adapters/line-socket.ts";
+import { listenPrivately } from "../adapters/private-socket.ts";
 import { messageOf } from "../message-of.ts";
 import { Call, type Greeting, incomingFrom, outgoingFrom, type Said, socketName } from "./protocol.ts";
 import type { Supervisor } from "./supervisor.ts";
 
 const lineLimitBytes = 64 * 1024;
 
-/** Listens in the current folder: an absolute path may be longer than a socket's name can be.
+/** Listens in the current folder.
  *  @param onDestroyed called when the copy is gone and its last answer was given */
 export async function serve(supervisor: Supervisor, onDestroyed: (answered: Promise<void>) => void): Promise<Server> {
   let agent: Socket | null = null;
@@ -40,14 +40,7 @@ export async function serve(supervisor: Supervisor, onDestroyed: (answered: Prom
     });
   });
   let unlisten: (() => void) | null = null;
-  rmSync(socketName, { force: true });
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
-    const mask = process.umask(0o177);
-    server.listen(socketName, () => resolve());
-    process.umask(mask);
-  });
-  chmodSync(socketName, 0o600);
+  await listenPrivately(server, socketName);
   return server;
 }
 

@@ -1,10 +1,12 @@
 // The process of one guest. It is started ahead or at need, waits on its input for the one launch that it serves, and
 // from then on is spoken to over a socket in the copy's folder. It outlives whoever started it, and ends with its guest.
-import { appendFileSync, chmodSync, rmSync, writeFileSync } from "node:fs";
+import { appendFileSync, rmSync, writeFileSync } from "node:fs";
 import { flushCompileCache, getCompileCacheDir } from "node:module";
 import net from "node:net";
 import { join } from "node:path";
+import { messageOf } from "../../message-of.ts";
 import type { MachineEvent, MachineReference } from "../../ports/hypervisor.ts";
+import { listenPrivately } from "../private-socket.ts";
 import {
   type Answer,
   Call,
@@ -39,7 +41,7 @@ readLines(process.stdin, (line) => {
   if (request !== null) return;
   request = LaunchLine.parse(JSON.parse(line));
   void launch(request).catch((error: unknown) => {
-    say({ kind: "failed", detail: error instanceof Error ? error.message : String(error) });
+    say({ kind: "failed", detail: messageOf(error) });
     process.exitCode = 1;
     setTimeout(() => process.exit(), 100);
   });
@@ -72,7 +74,6 @@ function logLine(...words: unknown[]): void {
 async function launch({ spec, directory, arriving, lonelyMs }: LaunchLine): Promise<void> {
   process.chdir(directory);
   console.error = console.log = logLine;
-  rmSync(socketName, { force: true });
   rmSync(lastWordsName, { force: true });
 
   // A fault of ours must not cost a guest that is well: its own faults are caught where it executes.
@@ -126,14 +127,7 @@ async function launch({ spec, directory, arriving, lonelyMs }: LaunchLine): Prom
       (line) => void answer(guest, line, leave).then((said) => socket.write(`${JSON.stringify(said)}\n`)),
     );
   });
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
-    // A path relative to the folder: an absolute one may be longer than a socket's name can be.
-    const mask = process.umask(0o177);
-    server.listen(socketName, () => resolve());
-    process.umask(mask);
-  });
-  chmodSync(socketName, 0o600);
+  await listenPrivately(server, socketName);
   const startedAt = startTime(process.pid);
   if (startedAt === null) throw new Error("this process has no start time");
   const reference: Omit<MachineReference, "pid"> = { startedAt, socket: join(directory, socketName) };
@@ -153,7 +147,7 @@ async function answer(guest: Guest, line: string, leave: () => void): Promise<An
     id = call.id;
     return { id, result: (await perform(guest, call, leave)) ?? null };
   } catch (error) {
-    return { id, error: error instanceof Error ? error.message : String(error) };
+    return { id, error: messageOf(error) };
   }
 }
 
