@@ -301,7 +301,8 @@ export class Agent {
         if (!this.#isAtRest()) clock.after(sweepAgainMs, () => void this.#recoverOrRetry(entry));
       },
     );
-    await Promise.race([recovering, clock.sleep(recoverWithinMs, this.#ended.signal)]);
+    // Stopped meanwhile: whoever waits for it goes on all the same.
+    await Promise.race([recovering, clock.sleep(recoverWithinMs, this.#ended.signal).catch(() => {})]);
   }
 
   async #recover(entry: MigrationJournal): Promise<void> {

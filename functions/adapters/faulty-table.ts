@@ -75,7 +75,7 @@ export function createFaultyTable(table: Table, decide: (call: TableCall) => Tab
       case "request-lost":
         throw new OutcomeUnknown("injected: the request was lost");
       case "answer-lost":
-        await table.commit(changes);
+        await commitAndRemember(changes);
         throw new OutcomeUnknown("injected: the answer was lost");
       case "request-late":
         commitLate(changes, fault.late);
@@ -94,7 +94,7 @@ export function createFaultyTable(table: Table, decide: (call: TableCall) => Tab
     const copy = structuredClone(changes);
     // Nobody waits for its outcome any more, so a refusal goes unheard, as on a broken connection.
     const commit = late()
-      .then(() => table.commit(copy))
+      .then(() => commitAndRemember(copy))
       .catch(() => undefined)
       .finally(() => lateCommits.delete(commit));
     lateCommits.add(commit);

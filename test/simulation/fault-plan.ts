@@ -1,5 +1,6 @@
 // Which faults a scenario has, and how often: drawn from its seed. Each is off in most scenarios, so that a few of them
 // meet in many ways; a scenario with all of them at once would only ever see the worst of them.
+import { type AimName, aimNames } from "./faults/aims.ts";
 import type { Random } from "./random.ts";
 
 /** Of one call each, from 0 to 1. */
@@ -59,7 +60,8 @@ export const rates = {
 export type FaultPlan = {
   chance: { -readonly [F in keyof typeof chances]: number };
   rate: { -readonly [F in keyof typeof rates]: number };
-
+  /** What waits for its moment. */
+  aims: AimName[];
   /** Of each host's clock, at most. */
   drift: number;
 };
@@ -76,12 +78,13 @@ export function drawPlan(random: Random): FaultPlan {
     // The moments that matter are few and short: most scenarios with faults have some at them.
     chance: { ...mapValues(chances, draw), atMoment: share > 0 && random.chance(0.5) ? random.between(0.02, 0.2) : 0 },
     rate: mapValues(rates, draw),
+    aims: share > 0 && random.chance(0.4) ? [random.pick(aimNames)] : [],
     drift: random.chance(0.5) ? 0.0005 : 0,
   };
 }
 
 export function noFaults(): FaultPlan {
-  return { chance: mapValues(chances, () => 0), rate: mapValues(rates, () => 0), drift: 0 };
+  return { chance: mapValues(chances, () => 0), rate: mapValues(rates, () => 0), aims: [], drift: 0 };
 }
 
 function mapValues<K extends string, V, R>(of: { readonly [P in K]: V }, change: (value: V) => R): { [P in K]: R } {
@@ -91,5 +94,6 @@ function mapValues<K extends string, V, R>(of: { readonly [P in K]: V }, change:
 /** What is on, for people. */
 export function describePlan(plan: FaultPlan): string {
   const on = Object.entries({ ...plan.chance, ...plan.rate }).filter(([, value]) => value > 0);
-  return on.map(([name, value]) => `${name} ${value.toPrecision(2)}`).join(", ") || "no faults";
+  const often = on.map(([name, value]) => `${name} ${value.toPrecision(2)}`);
+  return [...often, ...plan.aims].join(", ") || "no faults";
 }

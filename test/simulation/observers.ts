@@ -10,6 +10,9 @@ export class Observers {
   readonly #counts: Counts;
   readonly #journalOf: (hostId: string, migrationId: string) => MigrationJournal | null;
   readonly #wordsHeard = new Set<string>();
+  readonly #skewed = new Set<string>();
+  /** Migrations whose source stands past its gate. */
+  readonly inDoubt = new Set<string>();
 
   constructor(counts: Counts, journalOf: (hostId: string, migrationId: string) => MigrationJournal | null) {
     this.#counts = counts;
@@ -25,7 +28,8 @@ export class Observers {
     if (event === "source-stage") {
       const isResuming = entry["from"] === "in-doubt" && entry["to"] === "resuming";
       if (isResuming && this.#wordsHeard.delete(String(entry["migrationId"]))) this.#counts.add("word used");
-      if (String(entry["why"]).includes("supervisor took it back")) this.#counts.add("supervisor took the guest back");
+      if (entry["to"] === "in-doubt") this.inDoubt.add(String(entry["migrationId"]));
+      else this.inDoubt.delete(String(entry["migrationId"]));
     }
     if (event === "destination-stage") {
       if (entry["to"] === "relinquished") this.#counts.add("word given");
@@ -35,6 +39,17 @@ export class Observers {
       if (String(entry["detail"]).startsWith("lock-held")) this.#counts.add("lock file held by another");
       if (String(entry["detail"]).startsWith("lock-superseded")) this.#counts.add("lock file superseded");
     }
+  }
+
+  /** The control plane's answer to an agent. @param isOlder the host lives under another incarnation by now */
+  async answered(hostId: string, response: Response, isOlder: boolean): Promise<void> {
+    if (response.status < 300) {
+      if (this.#skewed.delete(hostId)) this.#counts.add("clock skew cured");
+      return;
+    }
+    const { code } = (await response.clone().json()) as { code?: string };
+    if (code === "clock-skew") this.#skewed.add(hostId);
+    if (code === "incarnation-stale" && isOlder) this.#counts.add("older life of a host refused");
   }
 
   delivered({ migrationId, message }: Delivery): void {

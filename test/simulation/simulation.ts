@@ -2,10 +2,11 @@
 // product's; the world around them is here.
 import type { Life } from "../../agents/adapters/mortal.ts";
 import type { SimulatedProcess } from "../../agents/adapters/simulated/host.ts";
+import type { Gate } from "../../agents/ports/gate.ts";
 import { createFaultyDoorbell } from "../../functions/adapters/faulty-doorbell.ts";
 import { createFaultyTable } from "../../functions/adapters/faulty-table.ts";
 import { createMemoryTable, type MemoryTable } from "../../functions/adapters/memory-table.ts";
-import type { VmRecord } from "../../functions/domain/records.ts";
+import type { MigrationState, VmRecord } from "../../functions/domain/records.ts";
 import type { Table } from "../../functions/ports/table.ts";
 import {
   type AgentPorts,
@@ -76,7 +77,10 @@ export class Simulation {
     });
     this.tableWatch = new TableWatch({
       violation: (detail) => this.violation(detail),
-      migration: (before, after) => this.observers.migration(before, after),
+      migration: (before, after) => {
+        this.observers.migration(before, after);
+        this.#migrationChanged(after);
+      },
       vm: (before, after) => this.#vmChanged(before, after),
     });
     this.scheduler.afterStep = () => {
@@ -167,6 +171,13 @@ export class Simulation {
     return all.filter((process) => process.vmId === vmId && process.lineage !== null && process.lineage === latest);
   }
 
+  #migrationChanged({ vmId, verdict }: MigrationState): void {
+    if (verdict.kind !== "committed" || verdict.confirmed?.outcome !== "running") return;
+    if (this.#sourceLostAfterLoading.delete(vmId) && this.victims.delete(vmId)) {
+      this.counts.add("source lost after loading, the guest carries on");
+    }
+  }
+
   #vmChanged(before: VmRecord | null, after: VmRecord): void {
     const { vmId, runState, stoppedBecause } = after;
     const isStarted = after.owner !== null && before?.owner?.copyId !== after.owner.copyId && !before?.migrationId;
@@ -176,9 +187,6 @@ export class Simulation {
       this.#sourceLostAfterLoading.delete(vmId);
     }
     if (before?.runState === runState) return;
-    if (runState === "running" && this.#sourceLostAfterLoading.delete(vmId) && this.victims.delete(vmId)) {
-      this.counts.add("source lost after loading, the guest carries on");
-    }
     // A start that died halfway lost nothing that had ever run.
     const hasRun = () => this.cluster.executions.intervals.some(({ copyId }) => copyId === before?.owner?.copyId);
     if (runState === "guest-lost" && !this.victims.has(vmId) && !this.selfEnded.has(vmId) && hasRun())
@@ -196,7 +204,7 @@ export class Simulation {
   #start(): Promise<TestCluster> {
     const chance = this.random.fork("world");
     const bytes = this.random.fork("bytes");
-    const table = createFaultyTable(this.tableWatch.watch(this.#notedTable()), (call) => this.faults.table(call));
+    const table = createFaultyTable(this.tableWatch.watch(this.#notedTable()), (call) => this.faults.calls.table(call));
     return startCluster({
       hosts: this.options.hosts,
       world: {
@@ -209,17 +217,18 @@ export class Simulation {
       tidyMs: 3000,
       settings: { heartbeatMs: 10_000, busyHeartbeatMs: 1000, leaseMs: 30_000 },
       table,
-      doorbell: (doorbell) => createFaultyDoorbell(doorbell, () => this.faults.ring()),
+      doorbell: (doorbell) => createFaultyDoorbell(doorbell, () => this.faults.calls.ring()),
       enclosure: this.#enclosure(),
-      carry: (delivery, deliver) => this.faults.carry(delivery, deliver),
+      carry: (delivery, deliver) => this.faults.calls.carry(delivery, deliver),
       onLog: (hostId, entry) => {
         this.history.note(hostId, () => JSON.stringify(entry));
         this.observers.log(hostId, entry);
-        if (entry.event.endsWith("-stage")) this.faults.moment(hostId, String(entry["migrationId"]));
+        if (entry.event.endsWith("-stage")) this.faults.moment(hostId, entry);
       },
       onExecution: (fault) => this.violation(`I1: ${fault.kind}: ${fault.detail}`),
       intercept: async (request) => {
-        const response = await this.faults.request(request);
+        const response = await this.faults.calls.request(request);
+        await this.observers.answered(request.hostId, response, request.isOfOlderLife());
         this.history.note(request.hostId, () => `${request.kind}: ${response.status}`);
         return response;
       },
@@ -261,11 +270,26 @@ export class Simulation {
         return {
           hypervisor: process.enclose("hypervisor", ports.hypervisor),
           lockFiles: process.enclose("lockFiles", ports.lockFiles),
-          gate: process.enclose("gate", ports.gate),
+          gate: process.enclose("gate", this.#watchedGate(host, ports.gate)),
           memory: process.enclose("memory", ports.memory),
           clock: process.clock,
           directory: ports.directory,
         };
+      },
+    };
+  }
+
+  /** From the gate on, a supervisor whose agent is silent acts alone. */
+  #watchedGate(host: TestHost, gate: Gate): Gate {
+    return {
+      read: (migrationId) => gate.read(migrationId),
+      forget: (migrationId) => gate.forget(migrationId),
+      decide: async (migrationId, wanted) => {
+        const decision = await gate.decide(migrationId, wanted);
+        const agent = this.agents.get(host.hostId);
+        const isSilent = !agent || agent.isDead || agent.isStalled;
+        if (decision === "cancelled" && isSilent) this.counts.add("supervisor took the guest back");
+        return decision;
       },
     };
   }

@@ -57,6 +57,7 @@ export class Workload {
     this.#simulation = simulation;
     this.#random = random;
     this.#plan = plan;
+    simulation.faults.aims.cancel = (id) => void this.#doing(() => this.#cancel(id));
   }
 
   /** Defines the first VMs and lets each run somewhere, before anything goes wrong. */
@@ -73,7 +74,7 @@ export class Workload {
       if (this.#isOver) return;
       const waitMs = -Math.log(1 - this.#random.next()) * this.#plan.everyMs;
       this.#simulation.scheduler.clock.after(waitMs, () => {
-        if (!this.#isOver && this.#open < 20) void this.#wishForSomething();
+        if (!this.#isOver && this.#open < 20) void this.#doing(this.#drawWish());
         next();
       });
     };
@@ -88,10 +89,10 @@ export class Workload {
     return this.#open === 0;
   }
 
-  async #wishForSomething(): Promise<void> {
+  async #doing(act: () => Promise<void>): Promise<void> {
     this.#open++;
     try {
-      await this.#drawWish()();
+      await act();
     } finally {
       this.#open--;
     }
@@ -129,16 +130,7 @@ export class Workload {
     cancel: async () => {
       const open = [...this.accepted].filter((id) => this.#simulation.tableWatch.migrations.get(id)?.stage !== "ended");
       if (open.length === 0) return;
-      const { cluster, counts, tableWatch } = this.#simulation;
-      const id = this.#random.pick(open);
-      const isQueued = tableWatch.migrations.get(id)?.stage === "queued";
-      const { status, body } = await this.#ask({ method: "POST", path: cluster.path(`migrations/${id}/cancel`) });
-      const { code } = body as { code?: string };
-      if (code === "too-late-committed") counts.add("cancel too late");
-      if (status >= 300) return;
-      if (isQueued) counts.add("cancel while queued");
-      const { phase } = body as Migration;
-      if (phase === "setup" || phase === "precopy" || phase === "switchover") counts.add(`cancel in ${phase}`);
+      await this.#cancel(this.#random.pick(open));
     },
     stop: async () => this.#end(this.#anyVm(), "stop"),
     start: async () => {
@@ -172,6 +164,18 @@ export class Workload {
       this.#simulation.counts.add("repeated request answered as the first");
     },
   };
+
+  async #cancel(id: string): Promise<void> {
+    const { cluster, counts, tableWatch } = this.#simulation;
+    const isQueued = tableWatch.migrations.get(id)?.stage === "queued";
+    const { status, body } = await this.#ask({ method: "POST", path: cluster.path(`migrations/${id}/cancel`) });
+    const { code } = body as { code?: string };
+    if (code === "too-late-committed") counts.add("cancel too late");
+    if (status >= 300) return;
+    if (isQueued) counts.add("cancel while queued");
+    const { phase } = body as Migration;
+    if (phase === "setup" || phase === "precopy" || phase === "switchover") counts.add(`cancel in ${phase}`);
+  }
 
   async #migrate(vm: string, destination: string): Promise<Migration | null> {
     const { cluster, counts, tableWatch } = this.#simulation;

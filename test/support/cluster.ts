@@ -82,7 +82,14 @@ export type Enclosure = {
 };
 
 /** `kind` is a report's kind, or the last part of the path. `pass` lets it through now and gives the answer. */
-export type AgentRequest = { hostId: string; kind: string; state?: string; pass(): Promise<Response> };
+export type AgentRequest = {
+  hostId: string;
+  kind: string;
+  state?: string;
+  pass(): Promise<Response>;
+  /** The host lives under another incarnation by now. */
+  isOfOlderLife(): boolean;
+};
 
 const apiKey = "test-key-0123456789abcdef";
 const clusterId = "test";
@@ -369,7 +376,7 @@ export class TestHost {
       journal: await this.#storage.openJournal(),
       clock: ownClock,
       counter: this.counter,
-      fetch: (url, init) => this.#fetch(life, url, init),
+      fetch: (url, init) => this.#fetch(life, incarnation, url, init),
     };
     const ports = enclosure?.agent(this, life, outside) ?? outside;
     const { copies, peerLinks, journal, clock } = ports;
@@ -459,7 +466,7 @@ export class TestHost {
     this.simulated.losePower();
   }
 
-  async #fetch(life: Life, url: string, init: RequestInit): Promise<Response> {
+  async #fetch(life: Life, incarnation: string, url: string, init: RequestInit): Promise<Response> {
     const isAway = () => life.dead || this.isCutOff || this.cluster.isControlPlaneAway;
     if (isAway()) throw new Error("the control plane cannot be reached");
     const { pathname, search } = new URL(url);
@@ -471,6 +478,7 @@ export class TestHost {
       kind,
       ...(body.state ? { state: body.state } : {}),
       pass,
+      isOfOlderLife: () => this.incarnation !== incarnation,
     });
     const response = intercepted ?? (await pass());
     if (isAway()) throw new Error("the answer was lost");
