@@ -84,6 +84,10 @@ export class Agent {
         if (!role) return "free";
         return role.isBeforeGate() ? "before-gate" : "bound";
       },
+      supersede: ({ copyId, fencingToken }) => {
+        const role = [...this.#roles.values()].find((candidate) => candidate.copyId === copyId);
+        if (role instanceof SourceRole) role.superseded(fencingToken);
+      },
       wantSweep: () => this.#sweepAfter(0),
     });
   }

@@ -25,6 +25,7 @@ export class Duties {
   readonly #done = new Set<string>();
   readonly #alarms = new Map<string, CopyAlarm>();
   readonly #bindingOf: (copyId: string) => Binding;
+  readonly #supersede: (duty: CopyDuty) => void;
   readonly #wantSweep: () => void;
   readonly #isFrozen: () => boolean;
   readonly #isFirstLife: boolean;
@@ -39,6 +40,8 @@ export class Duties {
     isFirstLife: boolean,
     hooks: {
       bindingOf(copyId: string): Binding;
+      /** A copy that a migration has to do with is to go: whether that is so by now, its part in the migration knows. */
+      supersede(duty: CopyDuty): void;
       wantSweep(): void;
       /** Nothing is started, resumed or destroyed. */
       isFrozen(): boolean;
@@ -47,6 +50,7 @@ export class Duties {
     this.#context = context;
     this.#isFirstLife = isFirstLife;
     this.#bindingOf = hooks.bindingOf;
+    this.#supersede = hooks.supersede;
     this.#wantSweep = hooks.wantSweep;
     this.#isFrozen = hooks.isFrozen;
   }
@@ -97,7 +101,12 @@ export class Duties {
       for (const duty of this.#duties) {
         if (this.#isFrozen()) return true;
         const binding = this.#bindingOf(duty.copyId);
-        if (binding === "bound") continue;
+        if (binding === "bound") {
+          if (duty.wantedRunState !== "stopped") continue;
+          this.#supersede(duty);
+          isSettled = false;
+          continue;
+        }
         try {
           const isDone = binding === "free" ? await this.#carryOut(duty) : await this.#wishOnTheMove(duty);
           isSettled = isDone && isSettled;

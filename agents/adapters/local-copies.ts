@@ -125,7 +125,10 @@ export class LocalCopyHost {
   }
 
   #revive(dead: Entry): Entry {
-    return this.#begin(dead.memo, (ports) => recoverCopy(dead.memo, ports));
+    const entry = this.#begin(dead.memo, (ports) => recoverCopy(dead.memo, ports));
+    // As a process that could not begin ends: the next who asks starts another.
+    entry.supervisor.catch(() => this.#kill(entry));
+    return entry;
   }
 
   #begin(memo: CopyMemo, start: (ports: SupervisorPorts) => Promise<Supervisor>): Entry {
@@ -319,6 +322,10 @@ class LocalCopy implements Copy {
   }
 
   async #ask<T>(act: (supervisor: Supervisor) => Promise<T>): Promise<T> {
+    if (this.#entry.life.dead) {
+      const entry = this.#host.entry(this.copyId);
+      if (entry) this.#attach(entry);
+    }
     const { supervisor, died } = this.#entry;
     return Promise.race([died.promise, supervisor.then(act)]);
   }

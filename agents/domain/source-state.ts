@@ -85,6 +85,8 @@ export type SourceEvent =
   | { kind: "report-answered"; report: RoleReportKind; outcome: ReportOutcome; record: MigrationRecord | null }
   | { kind: "run-answered"; isGranted: boolean; detail: string }
   | { kind: "word-verified" }
+  /** The control plane says that this copy is to go, under this token: another one was started since. */
+  | { kind: "superseded"; fencingToken: number }
   | { kind: "destroyed" }
   | { kind: "woke" };
 

@@ -300,6 +300,11 @@ const stages: { [S in SourceStage]: (state: SourceState, event: SourceEvent, atM
               { kind: "report", report: progress(state, "switchover", true) },
               { kind: "wake", afterMs: retryMs },
             );
+      case "superseded":
+        // S4: allowed to run by the migration's record, and yet too late: the guest was started elsewhere since.
+        return event.fencingToken > state.runToken
+          ? step({ ...state, stage: "ending" }, { kind: "destroy-copy" })
+          : step(state);
       case "woke":
         return step(state, { kind: "run-copy", fencingToken: state.runToken });
       default:

@@ -102,6 +102,10 @@ export class SourceRole implements Role {
     if (record) this.#feed({ kind: "record-known", record });
   }
 
+  superseded(fencingToken: number): void {
+    this.#feed({ kind: "superseded", fencingToken });
+  }
+
   hasLeft(): boolean {
     return this.#state.hasLeft || this.#state.ended !== null;
   }

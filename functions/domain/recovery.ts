@@ -12,8 +12,8 @@ import type { CopyRef } from "../../schemas/ids.ts";
 import type { VmSpec } from "../../schemas/vm.ts";
 import { findLastRun, isPastAndStanding, type LastRun, type Part, type VmInventory } from "./last-run.ts";
 import { recordOf } from "./migrations.ts";
-import { settle } from "./motion.ts";
-import type { CopyDuty, MigrationState, Role, Seen, Slot, VmRecord } from "./records.ts";
+import { migrationEvents, settle } from "./motion.ts";
+import type { CopyDuty, EventDraft, MigrationState, Role, Seen, Slot, VmRecord } from "./records.ts";
 import { nextToken } from "./tokens.ts";
 import type { Verdict } from "./verdict.ts";
 import { dutyOf, endGuest, type GuestEnd, hasEnded, hostLost, newVm } from "./vms.ts";
@@ -292,4 +292,30 @@ export function recoverSlot(
           }
         : null,
   };
+}
+
+/** @param before null: the table had forgotten it, and hosts have told of it */
+export function recoveredEvents(before: MigrationState | null, after: MigrationState): EventDraft[] {
+  const told = migrationEvents(before ?? asAdmitted(after), after).filter(
+    ({ subject }) => subject.kind === "migration",
+  );
+  if (!before) return [requestedEvent(after), ...told];
+  // A host that was not done with it has told so.
+  const isTakenUp = before.stage === "ended" && after.stage === "admitted";
+  return isTakenUp ? [admittedEvent(after), ...told] : told;
+}
+
+function asAdmitted(migration: MigrationState): MigrationState {
+  return { ...migration, stage: "admitted", verdict: { kind: "open", token: migration.openedUnderToken } };
+}
+
+const admittedEvent = ({ id, vmId }: MigrationState): EventDraft => ({
+  kind: "migration-admitted",
+  subject: { kind: "migration", id },
+  data: { vm: vmId },
+});
+
+function requestedEvent({ id, vmId, source, destination }: MigrationState): EventDraft {
+  const data = { vm: vmId, source: source.hostId, destination: destination.hostId };
+  return { kind: "migration-requested", subject: { kind: "migration", id }, data };
 }

@@ -25,7 +25,7 @@ import {
 import { type Operator, type OperatorDecision, type Outcome, operate } from "./operate.ts";
 import { readOne, readPlaces, readStanding } from "./read.ts";
 import { refusal, refuse } from "./refusals.ts";
-import { findVm, shownAs, takeRoom } from "./vms.ts";
+import { findVm, shownAs, supersedeOwner, takeRoom } from "./vms.ts";
 
 type Start = Extract<VmForce["action"], { kind: "start-from-disk" }>;
 
@@ -167,6 +167,7 @@ async function startAtRest(
   batch.events(vmEvents(vm.value, after), { vm });
   batch.event(forcedEvent(forcing, action), vm);
   putDuty(batch, clusterId, after, owner, action);
+  await supersedeOwner(ports, batch, { clusterId, hostId: action.host }, vm.value, after);
   return {
     kind: "accept",
     batch,

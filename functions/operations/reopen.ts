@@ -3,9 +3,8 @@
 // who does the same, is answered by doing it again: a VM that bears this epoch's token is done.
 import type { Assignment } from "../../schemas/agent.ts";
 import type { HostInventory, VmInventory } from "../domain/last-run.ts";
-import { migrationEvents } from "../domain/motion.ts";
 import type { CopyDuty, MigrationState, QueueEntry, RecoveryRecord, VmRecord } from "../domain/records.ts";
-import { recoverSlot, recoverVm, type VmStanding } from "../domain/recovery.ts";
+import { recoveredEvents, recoverSlot, recoverVm, type VmStanding } from "../domain/recovery.ts";
 import { endRecovery, isDeclaredLost } from "../domain/session.ts";
 import { firstToken } from "../domain/tokens.ts";
 import { vmEvents } from "../domain/vms.ts";
@@ -155,9 +154,8 @@ async function recoverOne(ports: Ports, recovering: Recovering, standing: Standi
     const before = migrations.get(after.id) ?? { key: keys.migration(clusterId, after.id), revision: 0, value: null };
     const revision = batch.put<MigrationState>(before, after);
     migrations.set(after.id, { key: before.key, revision, value: after });
-    if (!before.value || revision === before.revision) continue;
-    const told = migrationEvents(before.value, after).filter(({ subject }) => subject.kind === "migration");
-    batch.events(told, { migration: before });
+    if (revision === before.revision) continue;
+    batch.events(recoveredEvents(before.value, after), { migration: before });
     for (const entry of queue) if (entry.value.migrationId === after.id) batch.remove(entry);
   }
   const wanted = new Map(recovered.duties.map(({ hostId, duty }) => [`${hostId} ${duty.copyId}`, { hostId, duty }]));

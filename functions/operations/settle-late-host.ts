@@ -5,7 +5,8 @@
 import type { HostInventory } from "../domain/last-run.ts";
 import { recoverLate } from "../domain/late-host.ts";
 import type { CopyDuty, MigrationState, Slot, VmRecord } from "../domain/records.ts";
-import { recoverSlot } from "../domain/recovery.ts";
+import { recoveredEvents, recoverSlot } from "../domain/recovery.ts";
+import { vmEvents } from "../domain/vms.ts";
 import type { Ports } from "../ports/ports.ts";
 import { Batch, type Place } from "./items.ts";
 import { copyPrefix, hostPartition, keys } from "./keys.ts";
@@ -70,11 +71,16 @@ async function settleVm(ports: Ports, clusterId: string, told: HostInventory, vm
   const context = { clusterId, restoreEpoch: ports.settings.restoreEpoch, at };
   const late = recoverLate({ hostId, vmId, vm: vm.value, migrations: known, copies, parts }, context);
   const batch = new Batch({ clusterId, by: "control-plane", at });
-  if (late.vm) batch.put<VmRecord>(vm, late.vm);
   batch.check(vm);
+  if (late.vm) {
+    batch.put<VmRecord>(vm, late.vm);
+    batch.events(vmEvents(vm.value, late.vm), { vm });
+  }
   for (const migration of late.migrations) {
     const place = migrations.get(migration.id);
-    if (place) batch.put<MigrationState>(place, migration);
+    if (!place) continue;
+    const revision = batch.put<MigrationState>(place, migration);
+    if (revision !== place.revision) batch.events(recoveredEvents(place.value, migration), { migration: place });
   }
   const stood = await readAll<CopyDuty>(ports, hostPartition(clusterId, hostId), copyPrefix);
   for (const duty of late.duties) {

@@ -115,9 +115,28 @@ export function startVmOnHost(
     const revision = batch.put(place, vm);
     batch.put<CopyDuty>({ key: keys.copy(clusterId, host, copyId), revision: 0, value: null }, dutyOf(vm, copyId));
     batch.events(vmEvents(place.value, vm), { vm: place });
+    await supersedeOwner(ports, batch, { clusterId, hostId: host }, place.value, vm);
     const rings = [{ clusterId, hostId: host }];
     return { kind: "accept", batch, rings, answer: { status: 202, body: { ...shown(vm, revision, at) } } };
   });
+}
+
+/** A host that was declared lost and is back already may have the copy before: it is to go (rule 8). Where its host is
+ *  still away, the host's return says the same. */
+export async function supersedeOwner(
+  ports: Ports,
+  batch: Batch,
+  startsOn: HostAddress,
+  before: VmRecord,
+  after: VmRecord,
+): Promise<void> {
+  const { clusterId } = startsOn;
+  if (!before.owner) return;
+  const { hostId, copyId } = before.owner;
+  const duty = await readOne<CopyDuty>(ports, keys.copy(clusterId, hostId, copyId));
+  if (!duty.value) return;
+  batch.put<CopyDuty>(duty, { ...duty.value, fencingToken: after.fencingToken, wantedRunState: "stopped" });
+  if (hostId !== startsOn.hostId) await bumpHost(ports, batch, { clusterId, hostId });
 }
 
 /** What stands against a guest's start on this host. When nothing does, the slot is written with the start: of two that

@@ -8,9 +8,15 @@ import type { Workload } from "./workload.ts";
 export function findUnrest(simulation: Simulation, workload: Workload): string[] {
   const { tableWatch, cluster } = simulation;
   const unrest: string[] = [];
+  if (!simulation.faults.isTableAtRest) unrest.push("the table is being restored");
+  for (const { hostId, disk } of cluster.hosts) {
+    if (disk.tableStanding.isFrozen) unrest.push(`${hostId} stands still: its table went back`);
+  }
   if (!workload.isIdle) unrest.push("an operator still waits for an answer");
   for (const id of workload.accepted) {
     const migration = tableWatch.migrations.get(id);
+    // What was accepted after the backup is forgotten with the table.
+    if (!migration && simulation.tablesBefore > 0) continue;
     if (!migration) unrest.push(`migration ${id} was accepted and is not in the table`);
     else if (migration.stage !== "ended")
       unrest.push(`migration ${id} is ${migration.stage}, ${migration.verdict.kind}`);

@@ -1,6 +1,7 @@
 // Which faults a scenario has, and how often: drawn from its seed. Each is off in most scenarios, so that a few of them
 // meet in many ways; a scenario with all of them at once would only ever see the worst of them.
 import { type AimName, aimNames } from "./faults/aims.ts";
+import type { OperatorManner } from "./faults/operator.ts";
 import type { Random } from "./random.ts";
 
 /** Of one call each, from 0 to 1. */
@@ -55,6 +56,7 @@ export const rates = {
   diskFull: [0.2, 2],
   volumeGone: [0.1, 1],
   wallJumps: [0.1, 2],
+  tableGoesBack: [0.5, 4],
 } as const;
 
 export type FaultPlan = {
@@ -62,6 +64,7 @@ export type FaultPlan = {
   rate: { -readonly [F in keyof typeof rates]: number };
   /** What waits for its moment. */
   aims: AimName[];
+  operator: OperatorManner;
   /** Of each host's clock, at most. */
   drift: number;
 };
@@ -74,17 +77,43 @@ export function drawPlan(random: Random): FaultPlan {
   const share = mood < 0.1 ? 0 : mood > 0.9 ? 0.5 : isOnChance;
   const draw = ([least, most]: readonly [number, number]) =>
     random.chance(share) ? least * (most / least) ** random.next() : 0;
-  return {
+  const plan: FaultPlan = {
     // The moments that matter are few and short: most scenarios with faults have some at them.
     chance: { ...mapValues(chances, draw), atMoment: share > 0 && random.chance(0.5) ? random.between(0.02, 0.2) : 0 },
     rate: mapValues(rates, draw),
     aims: share > 0 && random.chance(0.4) ? [random.pick(aimNames)] : [],
+    operator: share > 0 && random.chance(0.16) ? random.pick(["truthful", "lying"] as const) : "never",
     drift: random.chance(0.5) ? 0.0005 : 0,
+  };
+  return withVictims(plan, random);
+}
+
+const lostLate: AimName = "destination lost once it has committed";
+
+/** An operator needs hosts to declare lost. Where that is a lie, what holds the lock files lives: should it die as well,
+ *  nothing would be left that could tell a lie from the truth; nor does the table go back meanwhile. */
+function withVictims(plan: FaultPlan, random: Random): FaultPlan {
+  const { chance, rate, operator } = plan;
+  if (operator === "never") return plan;
+  const often = { ...rate, hostDies: random.between(1, 3) };
+  const aims = random.chance(0.5) ? [...plan.aims, lostLate] : plan.aims;
+  if (operator === "truthful") return { ...plan, rate: often, aims };
+  return {
+    ...plan,
+    aims,
+    chance: { ...chance, endsBeforeStep: 0, endsAfterStep: 0 },
+    rate: { ...often, hostCutOff: random.between(1, 4), supervisorDies: 0, tableGoesBack: 0 },
   };
 }
 
 export function noFaults(): FaultPlan {
-  return { chance: mapValues(chances, () => 0), rate: mapValues(rates, () => 0), aims: [], drift: 0 };
+  return {
+    chance: mapValues(chances, () => 0),
+    rate: mapValues(rates, () => 0),
+    aims: [],
+    operator: "never",
+    drift: 0,
+  };
 }
 
 function mapValues<K extends string, V, R>(of: { readonly [P in K]: V }, change: (value: V) => R): { [P in K]: R } {
@@ -95,5 +124,6 @@ function mapValues<K extends string, V, R>(of: { readonly [P in K]: V }, change:
 export function describePlan(plan: FaultPlan): string {
   const on = Object.entries({ ...plan.chance, ...plan.rate }).filter(([, value]) => value > 0);
   const often = on.map(([name, value]) => `${name} ${value.toPrecision(2)}`);
-  return [...often, ...plan.aims].join(", ") || "no faults";
+  const operator = plan.operator === "never" ? [] : [`a ${plan.operator} operator`];
+  return [...often, ...plan.aims, ...operator].join(", ") || "no faults";
 }

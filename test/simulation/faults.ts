@@ -6,8 +6,10 @@ import { Aims } from "./faults/aims.ts";
 import { CallFaults } from "./faults/calls.ts";
 import { FaultContext, minuteMs } from "./faults/context.ts";
 import { NetworkFaults } from "./faults/networks.ts";
+import { Operator } from "./faults/operator.ts";
 import { ProcessFaults } from "./faults/processes.ts";
 import { SurroundingFaults } from "./faults/surroundings.ts";
+import { TableFaults } from "./faults/table-back.ts";
 import type { Fate, Process } from "./process.ts";
 import type { Random } from "./random.ts";
 import type { Simulation } from "./simulation.ts";
@@ -33,6 +35,7 @@ const atMoments: readonly RateName[] = [
   "diskFull",
   "controlPlaneDies",
   "guestEnds",
+  "tableGoesBack",
 ];
 
 export class Faults {
@@ -42,6 +45,8 @@ export class Faults {
   readonly #processes: ProcessFaults;
   readonly #networks: NetworkFaults;
   readonly #surroundings: SurroundingFaults;
+  readonly #table: TableFaults;
+  readonly #operator: Operator;
   readonly #happenings: { [R in RateName]: () => void };
 
   constructor(simulation: Simulation, random: Random) {
@@ -49,12 +54,15 @@ export class Faults {
     this.#processes = new ProcessFaults(this.#at);
     this.#networks = new NetworkFaults(this.#at);
     this.#surroundings = new SurroundingFaults(this.#at);
+    this.#table = new TableFaults(this.#at);
+    this.#operator = new Operator(this.#at);
     this.calls = new CallFaults(this.#at, (direction) => this.#networks.isDeaf(direction));
     this.aims = new Aims(this.#at, this.#processes, this.#networks);
     this.#happenings = {
       ...this.#processes.happenings,
       ...this.#networks.happenings,
       ...this.#surroundings.happenings,
+      ...this.#table.happenings,
     };
   }
 
@@ -77,6 +85,8 @@ export class Faults {
     for (const [name, perMinute] of Object.entries(plan.rate) as [RateName, number][]) {
       if (perMinute > 0) this.#nextOf(name, perMinute);
     }
+    this.#table.begin();
+    this.#operator.begin();
   }
 
   /** No more faults, and everything that people would put right is right. */
@@ -86,11 +96,17 @@ export class Faults {
     this.#networks.putRight();
     this.#surroundings.putRight();
     this.#processes.putRight();
+    this.#table.putRight();
     this.#at.note(() => "end: everything is whole again");
   }
 
   fateOf(process: Process, step: string): Fate {
     return this.aims.fateOf(process, step) ?? this.calls.fateOf(process, step);
+  }
+
+  /** No table is being restored. */
+  get isTableAtRest(): boolean {
+    return this.#table.isAtRest;
   }
 
   agentEnded(host: TestHost): void {
@@ -111,6 +127,8 @@ export class Faults {
     if (!this.#at.happens("atMoment")) return;
     const target = calls.chance(0.6) === (source.hostId === hostId) ? source : destination;
     const name = calls.pick(atMoments);
+    const isBarred = name === "supervisorDies" || name === "tableGoesBack";
+    if (this.#at.plan.operator === "lying" && isBarred) return;
     const afterMs = calls.pick([0, 0, calls.between(0, 2), calls.between(0, 50), calls.between(0, 2000)]);
     this.#at.after(afterMs, () =>
       this.#at.aimedAt(target, target === source ? destination : source, this.#happenings[name]),

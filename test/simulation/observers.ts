@@ -62,6 +62,8 @@ export class Observers {
     const { verdict } = after;
     if (verdict.kind !== before?.verdict.kind) {
       if (verdict.kind === "committed" || verdict.kind === "returned") this.#counts.add(verdict.kind);
+      const isSources = verdict.kind === "forced" && verdict.owner.copyId === after.source.copyId;
+      if (isSources) this.#counts.add("taken back by force");
       if (verdict.kind === "aborted") this.#counts.add(`aborted by the ${words[verdict.by]}` as Sometimes);
     }
     const wasConfirmed = before?.verdict.kind === "committed" && before.verdict.confirmed !== null;

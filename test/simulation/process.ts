@@ -31,7 +31,16 @@ const passes: Fate = { kind: "passes" };
 const never = (): Promise<never> => new Promise(() => {});
 
 /** Answered at once, from what the process itself remembers. */
-const local = new Set(["highestToken", "migration", "migrations", "stamp", "monotonicMs"]);
+const local = new Set([
+  "highestToken",
+  "tokens",
+  "tableStanding",
+  "migration",
+  "migrations",
+  "stamp",
+  "isInPlace",
+  "monotonicMs",
+]);
 
 export class Process {
   readonly name: string;

@@ -1,6 +1,7 @@
 // Defects that the simulation found, each as the shortest story that shows it.
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { type Host, lostStatement } from "../../schemas/host.ts";
 import { Simulation } from "./simulation.ts";
 
 async function play(seed: number, story: (simulation: Simulation) => Promise<void>): Promise<void> {
@@ -65,4 +66,67 @@ test("what a launch at the destination had begun when its supervisor died is not
     const owner = (await scheduler.settle(cluster.vm("vm-1"))).owner?.copyId;
     const there = cluster.hosts.flatMap((host) => host.copyHost.copyIds());
     assert.deepEqual(there, [owner]);
+  }));
+
+test("a guest past its gate on a host declared lost by mistake goes, once it was started elsewhere", () =>
+  play(6, async (simulation) => {
+    const { cluster, scheduler } = simulation;
+    const [source, destination] = [cluster.host("host-a"), cluster.host("host-b")];
+    cluster.network.setConditions(source.address, destination.address, { bandwidthBytesPerSecond: 20_000_000 });
+    await scheduler.settle(cluster.request("vm-1", "host-b"));
+    await scheduler.settle(cluster.until(() => simulation.observers.inDoubt.size > 0));
+    for (const host of [source, destination]) host.isCutOff = true;
+    cluster.network.cut(source.address, destination.address);
+    cluster.peerNetwork.cut(source.address, destination.address);
+    await scheduler.pass(40_000);
+    for (const { hostId } of [source, destination]) {
+      const { incarnation } = await scheduler.settle(cluster.call<Host>("GET", cluster.path(`hosts/${hostId}`)));
+      const loss = { incarnation, reason: "power cut in rack 7", statement: lostStatement };
+      simulation.declaredLost(cluster.host(hostId));
+      await scheduler.settle(cluster.call("POST", cluster.path(`hosts/${hostId}/declare-lost`), loss));
+    }
+    destination.isCutOff = false;
+    await scheduler.pass(20_000);
+    const action = { kind: "start-from-disk", host: "host-b" };
+    const force = { reason: "power cut in rack 7", action };
+    await scheduler.settle(cluster.call("POST", cluster.path("vms/vm-1/force"), force));
+    await scheduler.settle(cluster.until(() => cluster.executing("vm-1")[0] === "host-b"));
+    source.isCutOff = false;
+    cluster.network.heal(source.address, destination.address);
+    cluster.peerNetwork.mend(source.address, destination.address);
+    await scheduler.pass(60_000);
+    assert.deepEqual([source.copyHost.copyIds(), source.disk.entries.size, source.gate.size], [[], 0, 0]);
+    assert.deepEqual(cluster.executing("vm-1"), ["host-b"]);
+  }));
+
+test("a copy that a host declared lost by mistake had begun goes, when the VM is started there once more", () =>
+  play(7, async (simulation) => {
+    const { cluster, scheduler } = simulation;
+    const host = cluster.host("host-b");
+    const declareLost = async (hostId: string) => {
+      simulation.declaredLost(cluster.host(hostId));
+      const { incarnation } = await cluster.call<Host>("GET", cluster.path(`hosts/${hostId}`));
+      const loss = { incarnation, reason: "power cut in rack 7", statement: lostStatement };
+      await cluster.call("POST", cluster.path(`hosts/${hostId}/declare-lost`), loss);
+    };
+    const start = (hostId: string) =>
+      cluster.call("POST", cluster.path("vms/vm-1/force"), {
+        reason: "power cut in rack 7",
+        action: { kind: "start-from-disk", host: hostId },
+      });
+    cluster.host("host-a").isCutOff = true;
+    await scheduler.pass(40_000);
+    await scheduler.settle(declareLost("host-a"));
+    await scheduler.settle(start("host-b")); // In vain: host-a lives, and holds the lock file.
+    await scheduler.pass(5000);
+    host.isCutOff = true;
+    await scheduler.pass(40_000);
+    await scheduler.settle(declareLost("host-b"));
+    host.isCutOff = false;
+    await scheduler.settle(
+      cluster.until(async () => (await cluster.call<Host>("GET", cluster.path("hosts/host-b"))).alive),
+    );
+    await scheduler.settle(start("host-b"));
+    await scheduler.pass(20_000);
+    assert.equal(host.copyHost.copyIds().length, 1);
   }));

@@ -1,6 +1,7 @@
 // One seed, one story: a cluster of a size, a workload, faults, and then peace, in which everything must come right.
 import { findUnrest } from "./aftermath.ts";
 import { drawPlan, type FaultPlan } from "./fault-plan.ts";
+import { quickSettings } from "./faults/operator.ts";
 import type { Keeping } from "./history.ts";
 import { Random } from "./random.ts";
 import { BrokenPromise, Simulation, type SimulationOptions } from "./simulation.ts";
@@ -49,6 +50,7 @@ export async function playScenario(options: ScenarioOptions): Promise<Outcome> {
     hosts,
     keeping: options.keeping ?? "none",
     drift: plan.drift,
+    ...(plan.operator === "never" ? {} : { settings: quickSettings }),
     ...options.simulation,
   });
   const workload = new Workload(simulation, random.fork("workload"), drawWorkload(random.fork("wishes"), hosts));

@@ -31,6 +31,11 @@ export function mustHold({ seed, hosts, broken }: Outcome): void {
   assert.equal(broken, null, `seed ${seed} with ${hosts} hosts: npm run simulate -- --seed ${seed}\n${broken}`);
 }
 
+/** A simulation that never gets to a point proves nothing about it. */
+export function mustReachAll({ counts }: Sum): void {
+  assert.deepEqual(counts.missed(), [], "points that no scenario came by");
+}
+
 export function tell(sum: Sum): string {
   const hours = (sum.simulatedMs / 3_600_000).toFixed(1);
   return (

@@ -5,9 +5,9 @@ import type { SimulatedProcess } from "../../agents/adapters/simulated/host.ts";
 import type { Gate } from "../../agents/ports/gate.ts";
 import { createFaultyDoorbell } from "../../functions/adapters/faulty-doorbell.ts";
 import { createFaultyTable } from "../../functions/adapters/faulty-table.ts";
-import { createMemoryTable, type MemoryTable } from "../../functions/adapters/memory-table.ts";
+import { createMemoryTable, type MemorySnapshot } from "../../functions/adapters/memory-table.ts";
 import type { MigrationState, VmRecord } from "../../functions/domain/records.ts";
-import type { Table } from "../../functions/ports/table.ts";
+import type { Item, Table } from "../../functions/ports/table.ts";
 import {
   type AgentPorts,
   type ClusterOptions,
@@ -34,9 +34,23 @@ export type SimulationOptions = {
   /** Of each host's monotonic clock, at most. */
   drift?: number;
   /** Where things are kept; in memory by default. */
-  table?: Table;
+  store?: Store;
+  settings?: NonNullable<ClusterOptions["settings"]>;
   cluster?: Partial<ClusterOptions>;
 };
+
+/** A table that can be taken a backup of, and be replaced by it. */
+export type Store = { table: Table; backUp(): unknown; restore(backup: unknown): void; items(): Item[] };
+
+function memoryStore(): Store {
+  const table = createMemoryTable();
+  return {
+    table,
+    backUp: () => table.snapshot(),
+    restore: (backup) => table.restore(backup as MemorySnapshot),
+    items: () => table.allItems(),
+  };
+}
 
 /** When simulated time begins, for those who look at a calendar. */
 const beginsAtMs = Date.UTC(2026, 0, 1);
@@ -51,7 +65,9 @@ export class Simulation {
   readonly scheduler = new Scheduler();
   readonly random: Random;
   readonly history: History;
-  readonly memoryTable: MemoryTable = createMemoryTable();
+  readonly store: Store;
+  /** How often another table has taken the place of the one before. */
+  tablesBefore = 0;
   readonly counts = new Counts();
   readonly faults: Faults;
   readonly observers: Observers;
@@ -69,6 +85,7 @@ export class Simulation {
   constructor(options: SimulationOptions) {
     this.options = options;
     this.random = new Random(options.seed);
+    this.store = options.store ?? memoryStore();
     this.history = new History(options.keeping ?? "none", () => this.scheduler.nowMs());
     this.faults = new Faults(this, this.random.fork("faults"));
     this.observers = new Observers(this.counts, (hostId, migrationId) => {
@@ -159,6 +176,21 @@ export class Simulation {
     for (const guest of host.simulated.processes()) this.willLose(guest);
   }
 
+  /** An operator's word, true or not: whatever the host had may be lost by it. */
+  declaredLost(host: TestHost): void {
+    for (const { vmId, owner, migrationId } of this.tableWatch.vms.values()) {
+      const migration = this.tableWatch.migrations.get(migrationId ?? "");
+      const hosts = [owner?.hostId, migration?.source.hostId, migration?.destination.hostId];
+      if (hosts.includes(host.hostId)) this.victims.add(vmId);
+    }
+  }
+
+  tableGoesBack(backup: unknown): void {
+    this.tablesBefore++;
+    this.store.restore(backup);
+    this.tableWatch.learn(this.store.items());
+  }
+
   isPastGate(host: TestHost): boolean {
     const held = this.tableWatch.slots.get(host.hostId)?.migration;
     return held !== null && held !== undefined && held.role === "source" && host.gate.size > 0;
@@ -180,8 +212,7 @@ export class Simulation {
 
   #vmChanged(before: VmRecord | null, after: VmRecord): void {
     const { vmId, runState, stoppedBecause } = after;
-    const isStarted = after.owner !== null && before?.owner?.copyId !== after.owner.copyId && !before?.migrationId;
-    if (isStarted) {
+    if (runState === "starting" && before?.runState !== "starting") {
       this.victims.delete(vmId);
       this.selfEnded.delete(vmId);
       this.#sourceLostAfterLoading.delete(vmId);
@@ -192,6 +223,8 @@ export class Simulation {
     if (runState === "guest-lost" && !this.victims.has(vmId) && !this.selfEnded.has(vmId) && hasRun())
       this.violation(`I2: ${vmId} is lost (${stoppedBecause}), and nobody harmed it`);
     if (runState !== "stopped") return;
+    // It had ended since the backup, by a wish that the table has forgotten.
+    if (stoppedBecause === "table-restored" && this.#completeCopies(vmId).length === 0) return;
     const isWished =
       after.wantedRunState === "stopped" || before?.wantedRunState === "stopped" || after.deleteRequested;
     if (!isWished && !this.selfEnded.has(vmId) && !this.victims.has(vmId)) {
@@ -215,7 +248,7 @@ export class Simulation {
       },
       wallNowMs: (hostId) => Math.floor(beginsAtMs + this.nowMs + this.faults.hostOffsetMs(hostId)),
       tidyMs: 3000,
-      settings: { heartbeatMs: 10_000, busyHeartbeatMs: 1000, leaseMs: 30_000 },
+      settings: this.options.settings ?? { heartbeatMs: 10_000, busyHeartbeatMs: 1000, leaseMs: 30_000 },
       table,
       doorbell: (doorbell) => createFaultyDoorbell(doorbell, () => this.faults.calls.ring()),
       enclosure: this.#enclosure(),
@@ -308,7 +341,7 @@ export class Simulation {
   }
 
   #notedTable(): Table {
-    const table = this.options.table ?? this.memoryTable;
+    const { table } = this.store;
     return {
       get: (keys) => table.get(keys),
       query: (range) => table.query(range),

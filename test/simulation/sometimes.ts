@@ -58,7 +58,15 @@ export const sometimes = [
   "host lost its power during a migration",
   "control plane ended in mid-request",
   "agent stalled past the gate",
+  "table went back",
+  "host declared lost",
+  "host declared lost that lives",
+  "forced to start from disk",
+  "taking back asked for",
+  "taken back by force",
 ] as const;
+/** Not met by the faults that are drawn: these have tests of their own, in test/cluster/ and test/contract/. */
+const elsewhere: ReadonlySet<string> = new Set(["orphan removed", "lock file superseded"]);
 export type Sometimes = (typeof sometimes)[number];
 
 export class Counts {
@@ -77,7 +85,7 @@ export class Counts {
   }
 
   missed(): Sometimes[] {
-    return sometimes.filter((point) => this.of(point) === 0);
+    return sometimes.filter((point) => this.of(point) === 0 && !elsewhere.has(point));
   }
 
   table(): string {

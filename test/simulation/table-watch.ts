@@ -1,6 +1,7 @@
 // Looks at every commit: what must hold of each change, whoever made it (I3, I8, I9), and what came of it.
 import type { MigrationState, Slot, VmRecord } from "../../functions/domain/records.ts";
 import type { Change, Item, Key, Table } from "../../functions/ports/table.ts";
+import { tokensPerEpoch } from "../../schemas/ids.ts";
 
 export type TableWatchHooks = {
   violation(detail: string): void;
@@ -21,6 +22,8 @@ export class TableWatch {
   readonly vms = new Map<string, VmRecord>();
   readonly migrations = new Map<string, MigrationState>();
   readonly slots = new Map<string, Slot>();
+  /** Of each VM ever seen, also by a table that has been replaced since. */
+  readonly #highestTokens = new Map<string, number>();
   readonly #changedBy = new Map<string, number>();
   /** How many there have been. */
   commits = 0;
@@ -66,6 +69,9 @@ export class TableWatch {
     const events = new Set<string>();
     for (const { key } of changes) if (key.partition.endsWith("/events/pending")) events.add(key.sort);
     const hasEvent = (item: string) => [...events].some((sort) => sort.includes(item));
+    // A cluster that opens again draws its slots anew from what its hosts have told.
+    const isReopened = changes.some(({ key }) => key.sort === "recovery");
+    if (isReopened) this.slots.clear();
     const verdictsChanged = new Set<string>();
     for (const change of changes) {
       if (change.kind !== "put" || kindOf(change.key) !== "migration") continue;
@@ -90,7 +96,7 @@ export class TableWatch {
   #migrationChanged(before: MigrationState | null, after: MigrationState, hasEvent: boolean): void {
     const verdict = before?.verdict.kind;
     if (before && verdict && verdict !== after.verdict.kind) {
-      if (!nextVerdicts[verdict].includes(after.verdict.kind)) {
+      if (!nextVerdicts[verdict].includes(after.verdict.kind) && !isRedrawn(before, after)) {
         this.#hooks.violation(`verdict of ${after.id}: ${verdict} became ${after.verdict.kind}`);
       }
       if (after.verdict.token <= before.verdict.token) {
@@ -104,7 +110,7 @@ export class TableWatch {
         `migration ${after.id}: ${before?.stage ?? "nothing"} became ${after.stage} without an event`,
       );
     }
-    if (before?.stage === "ended" && after.stage !== "ended")
+    if (before?.stage === "ended" && after.stage !== "ended" && !isRedrawn(before, after))
       this.#hooks.violation(`migration ${after.id} began again`);
     this.#hooks.migration(before, after);
   }
@@ -115,6 +121,11 @@ export class TableWatch {
       this.#hooks.violation(`I9: token of ${vmId} fell from ${before.fencingToken} to ${after.fencingToken}`);
     }
     const isOtherOwner = (before?.owner?.copyId ?? null) !== (after.owner?.copyId ?? null);
+    const highest = this.#highestTokens.get(vmId) ?? 0;
+    this.#highestTokens.set(vmId, Math.max(highest, after.fencingToken));
+    if (isOtherOwner && after.owner && after.fencingToken <= highest) {
+      this.#hooks.violation(`I9: ${vmId} has another owner under ${after.fencingToken}, and ${highest} was seen`);
+    }
     if (before && isOtherOwner && after.owner) {
       if (after.fencingToken <= before.fencingToken) {
         this.#hooks.violation(`I9: ${vmId} has another owner under the same token ${after.fencingToken}`);
@@ -138,6 +149,13 @@ export class TableWatch {
     this.slots.set(hostId, after);
   }
 }
+
+/** From what hosts have told, after the table went back: nothing but the tokens' order binds it to what stood before. */
+const isRedrawn = (before: MigrationState, after: MigrationState): boolean =>
+  epochOf(after.verdict.token) > epochOf(before.verdict.token) ||
+  (after.verdict.kind === "aborted" && after.verdict.reason === "table-restored");
+
+const epochOf = (token: number): number => Math.floor(token / tokensPerEpoch);
 
 const hasEnded = ({ runState }: VmRecord): boolean => runState === "stopped" || runState === "guest-lost";
 

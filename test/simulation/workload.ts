@@ -47,7 +47,7 @@ export class Workload {
   readonly #plan: WorkloadPlan;
   readonly accepted = new Set<string>();
   readonly vms: string[] = [];
-  readonly #answered: { wish: Wish; key: string; answer: Answer }[] = [];
+  readonly #answered: { wish: Wish; key: string; answer: Answer; tablesBefore: number }[] = [];
   #isOver = false;
   #open = 0;
   #keys = 0;
@@ -154,8 +154,9 @@ export class Workload {
     /** I8: what was asked before is asked again, later, and answered as it was then. */
     repeat: async () => {
       if (this.#answered.length === 0) return;
-      const { wish, key, answer } = this.#random.pick(this.#answered);
+      const { wish, key, answer, tablesBefore } = this.#random.pick(this.#answered);
       const again = await this.#send(wish, key);
+      if (this.#simulation.tablesBefore !== tablesBefore) return; // Another table has never heard of it.
       if (again.status !== answer.status || JSON.stringify(again.body) !== JSON.stringify(answer.body)) {
         this.#simulation.violation(
           `I8: ${wish.method} ${wish.path} repeated: ${JSON.stringify(again)}, not ${JSON.stringify(answer)}`,
@@ -207,8 +208,9 @@ export class Workload {
 
   async #ask(wish: Wish): Promise<Answer> {
     const key = `wish-${++this.#keys}`;
+    const { tablesBefore } = this.#simulation;
     const answer = await this.#send(wish, key);
-    if (answer.status < 300) this.#answered.push({ wish, key, answer });
+    if (answer.status < 300) this.#answered.push({ wish, key, answer, tablesBefore });
     return answer;
   }
 

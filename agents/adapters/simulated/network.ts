@@ -149,7 +149,16 @@ export function createSimulatedNetwork(options: {
     },
     setConditions: (one, other, changed) => {
       const pair = pairOf(one, other);
-      conditions.set(pair, { ...(conditions.get(pair) ?? usual), ...changed });
+      const before = conditions.get(pair) ?? usual;
+      const link = { ...before, ...changed };
+      conditions.set(pair, link);
+      // What waits for its turn is carried at the new pace.
+      const slower = before.bandwidthBytesPerSecond / link.bandwidthBytesPerSecond;
+      const nowMs = clock.monotonicMs();
+      for (const direction of [`${one} ${other}`, `${other} ${one}`]) {
+        const queuedMs = (linkFreeAtMs.get(direction) ?? 0) - nowMs;
+        if (queuedMs > 0) linkFreeAtMs.set(direction, nowMs + queuedMs * slower);
+      }
     },
     cut: (one, other, cut = { silent: false }) => {
       const pair = pairOf(one, other);

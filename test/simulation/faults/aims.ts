@@ -36,6 +36,7 @@ export const aimNames = [
   "gate cannot be written",
   "cancelled while it stands",
   "host dies with a request on its way",
+  "destination lost once it has committed",
 ] as const;
 export type AimName = (typeof aimNames)[number];
 
@@ -225,6 +226,22 @@ export class Aims {
           this.#processes.powerOff(source, this.#at.random.between(200, 2000)),
         );
         return true;
+      },
+    },
+
+    // Off, or out of reach for so long that an operator believes it to be.
+    "destination lost once it has committed": {
+      stage: ({ role, to, destination }) => {
+        if (role !== "destination" || (to !== "starting" && to !== "committing")) return false;
+        const awayMs = this.#at.random.between(10_000, 40_000);
+        if (this.#at.random.chance(0.6)) return this.#soon(() => this.#processes.powerOff(destination, awayMs));
+        return this.#soon(() => {
+          this.#networks.cutOff(destination);
+          this.#processes.stallAgent(destination, this.#at.random.between(4000, 20_000));
+          this.#at.after(awayMs, () => {
+            destination.isCutOff = false;
+          });
+        });
       },
     },
   };

@@ -56,9 +56,9 @@ export class CallFaults {
   }
 
   table(call: TableCall): TableFault {
-    const { simulation, calls, clock } = this.#at;
+    const { simulation, calls } = this.#at;
     const isCommit = call.kind === "commit";
-    const delay = () => clock.sleep(calls.between(1, calls.chance(0.05) ? 2000 : 50));
+    const delay = () => this.#sleepAtTable(calls.between(1, calls.chance(0.05) ? 2000 : 50));
     const slow = this.#at.happens("tableSlow") ? (calls.chance(0.5) ? { before: delay } : { after: delay }) : {};
     if (this.#at.happens("tableThrottled")) return { ...slow, kind: "throttled" };
     if (isCommit && this.#at.happens("tableConflict")) return { ...slow, kind: "conflict" };
@@ -67,17 +67,25 @@ export class CallFaults {
       const { tableWatch } = simulation;
       const began = tableWatch.commits;
       const isOld = (key: Key) => tableWatch.changedBy(key) > began && calls.chance(0.5);
-      return { kind: "torn", before: () => clock.sleep(calls.between(1, 30)), isOld };
+      return { kind: "torn", before: () => this.#sleepAtTable(calls.between(1, 30)), isOld };
     }
     if (this.#at.happens("tableRequestLost")) return { ...slow, kind: "request-lost" };
     if (isCommit && this.#at.happens("tableRequestLate")) {
-      return { ...slow, kind: "request-late", late: () => clock.sleep(calls.between(1, 5000)) };
+      return { ...slow, kind: "request-late", late: () => this.#sleepAtTable(calls.between(1, 5000)) };
     }
     if (this.#at.happens("tableAnswerLost")) {
       if (isCommit && commits(call)) simulation.counts.add("commit's outcome unknown at the table");
       return { ...slow, kind: "answer-lost" };
     }
     return { ...slow, kind: "none" };
+  }
+
+  /** What was on its way to a table that has been replaced meanwhile arrives nowhere. */
+  async #sleepAtTable(milliseconds: number): Promise<void> {
+    const { simulation, clock } = this.#at;
+    const { tablesBefore } = simulation;
+    await clock.sleep(milliseconds);
+    if (simulation.tablesBefore !== tablesBefore) await new Promise(() => {});
   }
 
   ring(): RingFault {
