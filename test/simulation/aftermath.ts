@@ -9,8 +9,8 @@ export function findUnrest(simulation: Simulation, workload: Workload): string[]
   const { tableWatch, cluster } = simulation;
   const unrest: string[] = [];
   if (!simulation.faults.isTableAtRest) unrest.push("the table is being restored");
-  for (const { hostId, disk } of cluster.hosts) {
-    if (disk.tableStanding.isFrozen) unrest.push(`${hostId} stands still: its table went back`);
+  for (const host of cluster.hosts) {
+    if (simulation.keptBy(host).isFrozen) unrest.push(`${host.hostId} stands still: its table went back`);
   }
   if (!workload.isIdle) unrest.push("an operator still waits for an answer");
   for (const id of workload.accepted) {
@@ -52,11 +52,11 @@ export function findUnrest(simulation: Simulation, workload: Workload): string[]
     for (const { copyId, state } of host.simulated.processes() as SimulatedProcess[]) {
       if (!owners.has(copyId)) unrest.push(`a process of ${copyId} (${state}) is left on ${host.hostId}`);
     }
-    if (host.gate.size > 0) unrest.push(`${host.gate.size} gates are left on ${host.hostId}`);
-    if (host.disk.entries.size > 0)
-      unrest.push(`journals of ${[...host.disk.entries.keys()].join(", ")} are left on ${host.hostId}`);
+    const { gates, journals } = simulation.keptBy(host);
+    if (gates > 0) unrest.push(`${gates} gates are left on ${host.hostId}`);
+    if (journals.length > 0) unrest.push(`journals of ${journals.join(", ")} are left on ${host.hostId}`);
   }
-  const held = cluster.locks.holders();
+  const held = simulation.locks.holders();
   for (const { copyId, vmId } of held)
     if (!owners.has(copyId)) unrest.push(`the lock file of ${vmId} is left to ${copyId}`);
   for (const copyId of owners) {

@@ -1,4 +1,4 @@
-// npm run simulate -- --seed N [--hours H] [--hosts N] [--trace], or --seeds A..B: plays scenarios, prints the history
+// npm run simulate -- --seed N [--hours H] [--hosts N] [--adapters files] [--trace], or --seeds A..B: plays scenarios, prints the history
 // of the first that breaks a promise, and what was reached. The same arguments give the same run, bit for bit.
 import { parseArgs } from "node:util";
 import { clockText } from "./history.ts";
@@ -11,6 +11,7 @@ const { values } = parseArgs({
     seeds: { type: "string" },
     hours: { type: "string" },
     hosts: { type: "string" },
+    adapters: { type: "string", default: "memory" },
     trace: { type: "boolean", default: false },
   },
 });
@@ -20,12 +21,18 @@ const hosts = values.hosts === undefined ? undefined : wholeNumber("--hosts", va
 const hours = values.hours === undefined ? undefined : positive("--hours", values.hours);
 const shape = { ...(hosts ? { hosts } : {}), ...(hours ? { troubleMs: hours * 3_600_000 } : {}) };
 
+if (values.adapters !== "memory" && values.adapters !== "files") {
+  console.error(`--adapters: memory or files, not "${values.adapters}"`);
+  process.exit(2);
+}
+const simulation = { adapters: values.adapters } as const;
+
 const counts = new Counts();
 const sums = { scenarios: 0, simulatedMs: 0, hostMs: 0, faults: 0, asked: 0, migrations: 0 };
 const began = performance.now();
 let broken: Outcome | null = null;
 for (let seed = first; seed <= last && !broken; seed++) {
-  const options: ScenarioOptions = { seed, ...shape };
+  const options: ScenarioOptions = { seed, simulation, ...shape };
   const outcome = await playScenario({ ...options, keeping: values.trace ? "kept" : "none" });
   counts.merge(outcome.counts);
   sums.scenarios++;

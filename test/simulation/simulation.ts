@@ -22,6 +22,7 @@ import { findOverlaps, History, type Keeping } from "./history.ts";
 import { Observers } from "./observers.ts";
 import { Process } from "./process.ts";
 import { Random } from "./random.ts";
+import { RealAdapters } from "./real-adapters.ts";
 import { Scheduler } from "./scheduler.ts";
 import { Counts } from "./sometimes.ts";
 import { TableWatch } from "./table-watch.ts";
@@ -33,8 +34,8 @@ export type SimulationOptions = {
   strength?: Strength;
   /** Of each host's monotonic clock, at most. */
   drift?: number;
-  /** Where things are kept; in memory by default. */
-  store?: Store;
+  /** Memory by default. */
+  adapters?: "memory" | "files";
   settings?: NonNullable<ClusterOptions["settings"]>;
   cluster?: Partial<ClusterOptions>;
 };
@@ -65,7 +66,8 @@ export class Simulation {
   readonly scheduler = new Scheduler();
   readonly random: Random;
   readonly history: History;
-  readonly store: Store;
+  #store: Store;
+  #adapters: RealAdapters | null = null;
   /** How often another table has taken the place of the one before. */
   tablesBefore = 0;
   readonly counts = new Counts();
@@ -85,10 +87,11 @@ export class Simulation {
   constructor(options: SimulationOptions) {
     this.options = options;
     this.random = new Random(options.seed);
-    this.store = options.store ?? memoryStore();
+    this.#store = memoryStore();
     this.history = new History(options.keeping ?? "none", () => this.scheduler.nowMs());
     this.faults = new Faults(this, this.random.fork("faults"));
     this.observers = new Observers(this.counts, (hostId, migrationId) => {
+      if (this.#adapters) return this.#adapters.journal(hostId)?.migration(migrationId) ?? null;
       const text = this.cluster.host(hostId).disk.entries.get(migrationId);
       return text === undefined ? null : JSON.parse(text);
     });
@@ -108,6 +111,25 @@ export class Simulation {
   get cluster(): TestCluster {
     if (!this.#cluster) throw new Error("the cluster is not started");
     return this.#cluster;
+  }
+
+  get store(): Store {
+    return this.#store;
+  }
+
+  /** The shared volume. */
+  get locks(): { unreachable: boolean; holders(): { vmId: string; copyId: string }[] } {
+    return this.#adapters?.locks ?? this.cluster.locks;
+  }
+
+  /** What a host's disk still has of migrations. */
+  keptBy(host: TestHost): { gates: number; journals: string[]; isFrozen: boolean } {
+    const { gate, disk, hostId } = host;
+    const real = this.#adapters;
+    if (!real) return { gates: gate.size, journals: [...disk.entries.keys()], isFrozen: disk.tableStanding.isFrozen };
+    const journal = real.journal(hostId);
+    const journals = journal?.migrations().map(({ migrationId }) => migrationId) ?? [];
+    return { gates: real.gates(hostId), journals, isFrozen: journal?.tableStanding().isFrozen ?? false };
   }
 
   get nowMs(): number {
@@ -135,6 +157,10 @@ export class Simulation {
     };
     process.on("unhandledRejection", onRejection);
     try {
+      if (this.options.adapters === "files") {
+        this.#adapters = await RealAdapters.open(this.scheduler);
+        this.#store = this.#adapters.store;
+      }
       this.#cluster = await this.scheduler.settle(this.#start());
       await play(this);
       for (const overlap of findOverlaps(this.cluster.executions.intervals)) this.violation(`I1: ${overlap}`);
@@ -142,6 +168,7 @@ export class Simulation {
       this.history.note("simulation", () => `over after ${this.scheduler.steps} steps`);
     } finally {
       process.off("unhandledRejection", onRejection);
+      await this.#adapters?.close();
       restore();
     }
   }
@@ -193,7 +220,7 @@ export class Simulation {
 
   isPastGate(host: TestHost): boolean {
     const held = this.tableWatch.slots.get(host.hostId)?.migration;
-    return held !== null && held !== undefined && held.role === "source" && host.gate.size > 0;
+    return held !== null && held !== undefined && held.role === "source" && this.keptBy(host).gates > 0;
   }
 
   /** Memory that knows of the VM's last run. */
@@ -252,6 +279,7 @@ export class Simulation {
       table,
       doorbell: (doorbell) => createFaultyDoorbell(doorbell, () => this.faults.calls.ring()),
       enclosure: this.#enclosure(),
+      ...this.#realAdapters(),
       carry: (delivery, deliver) => this.faults.calls.carry(delivery, deliver),
       onLog: (hostId, entry) => {
         this.history.note(hostId, () => JSON.stringify(entry));
@@ -267,6 +295,11 @@ export class Simulation {
       },
       ...this.options.cluster,
     });
+  }
+
+  #realAdapters(): Partial<ClusterOptions> {
+    const real = this.#adapters;
+    return real ? { storage: (host) => real.storage(host), locks: real.locks, exchange: real.exchange } : {};
   }
 
   #enclosure(): Enclosure {

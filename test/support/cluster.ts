@@ -51,7 +51,9 @@ export type ClusterOptions = {
   /** Stands between each process and what it reaches. */
   enclosure?: Enclosure;
   /** What of a host's disk outlives its processes; in memory by default. */
-  storage?: (hostId: string) => Storage;
+  storage?: (host: TestHost) => Storage;
+  /** Carries a request to the control plane, and its answer back; handed over as it is by default. */
+  exchange?: Exchange;
   locks?: LockVolume;
   /** How often the control plane's last net does what requests would do in passing; never by default. */
   tidyMs?: number;
@@ -62,6 +64,12 @@ export type ClusterOptions = {
   onLog?: (hostId: string, entry: Parameters<Log>[0]) => void;
   onExecution?: Parameters<typeof createExecutionLog>[0];
 };
+
+export type Exchange = (
+  handle: (request: Request) => Promise<Response>,
+  path: string,
+  init: RequestInit,
+) => Promise<Response>;
 
 export type Storage = { gate: Gate; openJournal(): Promise<Journal>; memory?: LocalHostPorts["memory"] };
 
@@ -180,7 +188,11 @@ export class TestCluster {
   async send(path: string, init: RequestInit): Promise<Response> {
     if (!this.#controlPlane) throw new Error("the control plane is not started");
     const { app, died } = this.#controlPlane;
-    return Promise.race([app.request(path, init), died.promise]);
+    const { exchange } = this.options;
+    const handled = exchange
+      ? exchange(async (request) => app.fetch(request), path, init)
+      : Promise.resolve(app.request(path, init));
+    return Promise.race([handled, died.promise]);
   }
 
   async addHost(index: number): Promise<TestHost> {
@@ -309,7 +321,7 @@ export class TestHost {
     this.hostId = hostId;
     this.address = address;
     this.incarnation = this.#newIncarnation();
-    this.#storage = cluster.options.storage?.(hostId) ?? {
+    this.#storage = cluster.options.storage?.(this) ?? {
       gate: this.gate,
       openJournal: async () => openMemoryJournal(this.disk),
     };

@@ -24,7 +24,7 @@ export class SurroundingFaults {
       });
     },
     volumeGone: () => {
-      const { locks } = this.#at.simulation.cluster;
+      const { locks } = this.#at.simulation;
       this.#at.note(() => "the shared volume cannot be reached");
       locks.unreachable = true;
       this.#at.later(() => {
@@ -53,7 +53,7 @@ export class SurroundingFaults {
   }
 
   putRight(): void {
-    this.#at.simulation.cluster.locks.unreachable = false;
+    this.#at.simulation.locks.unreachable = false;
     for (const host of this.#at.hosts) {
       host.disk.failing = false;
       host.gate.failing = false;
