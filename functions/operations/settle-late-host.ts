@@ -6,7 +6,7 @@ import type { HostInventory } from "../domain/last-run.ts";
 import { recoverLate } from "../domain/late-host.ts";
 import type { CopyDuty, MigrationState, Slot, VmRecord } from "../domain/records.ts";
 import { recoveredEvents, recoverSlot } from "../domain/recovery.ts";
-import { vmEvents } from "../domain/vms.ts";
+import { hasEnded, isOwner, vmEvents } from "../domain/vms.ts";
 import type { Ports } from "../ports/ports.ts";
 import { Batch, type Place } from "./items.ts";
 import { copyPrefix, hostPartition, keys } from "./keys.ts";
@@ -94,7 +94,9 @@ async function settleVm(ports: Ports, clusterId: string, told: HostInventory, vm
   for (const place of stood) {
     const isHere = copies.some(({ copyId }) => copyId === place.value.copyId);
     const isOwed = late.duties.some(({ copyId }) => copyId === place.value.copyId);
-    if (place.value.vmId === vmId && !isHere && !isOwed) batch.remove(place);
+    // Started here since it told what it had.
+    const isNewer = late.vm !== null && !hasEnded(late.vm) && isOwner(late.vm, { hostId, copyId: place.value.copyId });
+    if (place.value.vmId === vmId && !isHere && !isOwed && !isNewer) batch.remove(place);
   }
   return batch.isEmpty
     ? ({ kind: "done", result: null } as const)

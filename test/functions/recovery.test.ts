@@ -186,6 +186,30 @@ test("a host that was declared lost is not waited for; it comes back, tells what
   assert.equal((await ownerOf(after, "vm-1")).hostId, "host-b");
 });
 
+test("a VM that is started on a host before that has told what it had: what it then tells does not undo the start", async () => {
+  const { world, table } = await makeRestorable(["host-a", "host-b"]);
+  await runVm(world, "vm-1", "host-a");
+  const { copyId, fencingToken } = await ownerOf(world, "vm-1");
+  const after = await restored(world, table);
+  await tell(world.host("host-b"));
+  const a = world.host("host-a");
+  const loss = { incarnation: a.incarnation, reason: "power cut in rack 7", statement: lostStatement };
+  ok(await after.request("POST", "/hosts/host-a/declare-lost", loss));
+  a.reboot();
+  ok(await a.heartbeat());
+  assert.equal((await after.request("POST", "/vms/vm-1/start", { host: "host-a" })).status, 202);
+  const started = await ownerOf(after, "vm-1");
+  await tell(a, [{ vmId: "vm-1", copyId, lockToken: fencingToken, machine: "ended" }]);
+  const { copies } = await a.claimed();
+  assert.deepEqual(
+    copies.map((duty) => [duty.copyId, duty.wantedRunState]).sort(),
+    [
+      [copyId, "stopped"],
+      [started.copyId, "running"],
+    ].sort(),
+  );
+});
+
 test("a control plane that dies before or after any commit of the reopening leaves it to whoever comes by next", async () => {
   const steps = [0, 1, 2].flatMap((done) => (["request-lost", "answer-lost"] as const).map((how) => ({ done, how })));
   for (const { done, how } of steps) {
