@@ -20,6 +20,14 @@ export const agentHeaders = {
   time: "drover-time", // answers only: the control plane's clock, ms since the epoch
 } as const;
 
+/** Digits of a counter at most, so that each is exact as a number. */
+export const counterDigits = 15;
+export const counterRule = `a whole number of at most ${counterDigits} digits, without leading zeros`;
+const counterText = new RegExp(`^(0|[1-9]\\d{0,${counterDigits - 1}})$`);
+
+/** A counter as a header has it; null for anything else. */
+export const readCounter = (text: string): number | null => (counterText.test(text) ? Number(text) : null);
+
 /** Signed by the control plane's key, which is not in the table: only so does a host's key count. */
 export const HostCertificate = z.object({
   type: z.literal("drover-host-certificate-1"),

@@ -8,6 +8,7 @@ import { saidText } from "./text.ts";
 
 /** Versions of the peer protocol that this build speaks, ascending. */
 export const peerVersions = [1] as const;
+/** What both ends rely on beyond the version: a peer that lacks one is refused by its name. What it has besides is its own. */
 export const peerFeatures = ["psk-stream"] as const;
 
 /** First line each way, before encryption: nothing in it is secret. */

@@ -3,10 +3,13 @@
 // back exactly, one that lost power to within a heartbeat, and no verdict waits for a disk.
 import { closeSync, constants, fsync, openSync, readSync, writeSync } from "node:fs";
 import { promisify } from "node:util";
+import { counterDigits } from "../../schemas/agent.ts";
 import { durable } from "../durable-step.ts";
 import type { AcknowledgedCounter } from "./signed-requests.ts";
 
-const width = 17; // 16 digits and the end of the line, so that a higher number overwrites a lower one whole.
+const width = counterDigits + 1; // With the end of the line: a higher number overwrites a lower one whole.
+
+const fileText = new RegExp(`^\\d{${counterDigits}}\\n$`);
 
 /** @throws when the file cannot be read or written, or is damaged: the message names it */
 export type CounterFile = AcknowledgedCounter & { close(): void };
@@ -39,7 +42,7 @@ function readCounter(file: number, path: string): number {
   const length = readSync(file, buffer, 0, width + 1, 0);
   if (length === 0) return 0;
   const text = buffer.toString("latin1", 0, length);
-  if (!/^\d{16}\n$/.test(text))
+  if (!fileText.test(text))
     throw new Error(`the counter file ${path} is damaged; remove it to let this host begin anew`);
   return Number(text);
 }

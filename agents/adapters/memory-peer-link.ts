@@ -2,7 +2,7 @@
 // delay it, cut it off, or do it twice. What the handshake checks is checked here too, the cryptography apart.
 import { isDeepStrictEqual } from "node:util";
 import type { PeerMessage } from "../../schemas/peer.ts";
-import { PeerMessage as PeerMessageSchema } from "../../schemas/peer.ts";
+import { PeerMessage as PeerMessageSchema, peerFeatures, peerVersions } from "../../schemas/peer.ts";
 import type { Clock } from "../ports/clock.ts";
 import { type PeerIdentity, type PeerLink, type PeerLinks, PeerRefused } from "../ports/peer-link.ts";
 import { agreedUpon } from "./peer-identity.ts";
@@ -18,7 +18,13 @@ export type MemoryPeerNetworkOptions = {
 };
 
 type Listener = { host: MemoryHost; identity: PeerIdentity; onLink: (link: PeerLink) => void; current: LinkEnd | null };
-type MemoryHost = { address: string; incarnation: string; versions: readonly number[]; isGone: boolean };
+type MemoryHost = {
+  address: string;
+  incarnation: string;
+  versions: readonly number[];
+  features: readonly string[];
+  isGone: boolean;
+};
 
 const tryAgainMs = 10;
 
@@ -35,8 +41,10 @@ export class MemoryPeerNetwork {
   }
 
   /** The links as the host with this migration address makes them. */
-  at(host: { address: string; incarnation: string; versions?: readonly number[] }): PeerLinks {
-    const own: MemoryHost = { versions: [1], ...host, isGone: false };
+  at(
+    host: Pick<MemoryHost, "address" | "incarnation"> & Partial<Pick<MemoryHost, "versions" | "features">>,
+  ): PeerLinks {
+    const own: MemoryHost = { versions: peerVersions, features: peerFeatures, ...host, isGone: false };
     this.#hosts.set(host.address, own);
     return {
       connect: (identity, timeoutMs) => this.#connect(own, identity, timeoutMs),
@@ -109,6 +117,8 @@ export class MemoryPeerNetwork {
     const version = Math.max(...source.versions.filter((own) => listener.host.versions.includes(own)));
     if (!Number.isFinite(version))
       throw new PeerRefused("no-common-version: no version of the peer protocol in common");
+    const missing = listener.host.features.find((feature) => !source.features.includes(feature));
+    if (missing) throw new PeerRefused(`feature-missing: ${missing}`);
 
     const streamKey = this.#newStreamKey();
     const [near, far] = this.#link(source, listener.host, assignment.migrationId, streamKey, version);

@@ -15,7 +15,7 @@ import {
   randomBytes,
 } from "node:crypto";
 import { z } from "zod";
-import { PeerHello, peerFeatures } from "../../schemas/peer.ts";
+import { PeerHello } from "../../schemas/peer.ts";
 import {
   fromBase64Url,
   type Sign,
@@ -43,6 +43,8 @@ export type HandshakeOptions = {
   /** The control plane's. */
   verify: Verify;
   versions: readonly number[];
+  /** Offered, and relied on. */
+  features: readonly string[];
 };
 
 export type LinkKeys = { version: number; peerIncarnation: string; linkKey: Uint8Array; streamKey: Uint8Array };
@@ -50,7 +52,8 @@ export type LinkKeys = { version: number; peerIncarnation: string; linkKey: Uint
 /** Lines in, lines out; at most one outstanding read. */
 export type LineChannel = { writeLine(line: string): void; readLine(): Promise<string> };
 
-/** @throws PeerRefused when the peer is not who the assignment says, or shares no version; other errors when the channel
+/** @throws PeerRefused when the peer is not who the assignment says, or lacks a version or a feature in
+ *  common; other errors when the channel
  *  ends */
 export async function shakeHands(
   channel: LineChannel,
@@ -62,7 +65,7 @@ export async function shakeHands(
   const ephemeral = generateKeyPairSync("x25519");
   const ownHello: PeerHello = {
     versions: [...options.versions],
-    features: [...peerFeatures],
+    features: [...options.features],
     role,
     incarnation: options.incarnation,
     ephemeralKey: rawKey(ephemeral.publicKey),
@@ -83,6 +86,8 @@ export async function shakeHands(
   const peer = parsed.data;
   const version = Math.max(...options.versions.filter((own) => peer.versions.includes(own)));
   if (!Number.isFinite(version)) throw refuse("no-common-version");
+  const missing = options.features.find((feature) => !peer.features.includes(feature));
+  if (missing) throw refuse(`feature-missing: ${missing}`);
   const fault = await findPeerFault({ assignment, role }, peer, options.verify);
   if (fault) throw refuse(fault);
 

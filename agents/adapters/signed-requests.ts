@@ -1,6 +1,7 @@
 // One host's signed requests to the control plane: numbered, stamped with the control plane's own clock, and bound to
 // host and incarnation. Learns counter and clock from every answer.
-import { agentHeaders } from "../../schemas/agent.ts";
+import { agentHeaders, readCounter } from "../../schemas/agent.ts";
+import { Instant } from "../../schemas/ids.ts";
 import { contentDigest, type Sign, signRequest } from "../../schemas/signing.ts";
 import type { Clock } from "../ports/clock.ts";
 
@@ -105,13 +106,13 @@ export class SignedRequests {
   }
 
   #learn(headers: Headers): void {
-    const counter = wholeNumber(headers.get(agentHeaders.counter));
+    const counter = readCounter(headers.get(agentHeaders.counter) ?? "");
     if (counter !== null) {
       this.#counter = Math.max(this.#counter, counter);
       if (counter > this.#options.acknowledged.value) this.#options.acknowledged.raise(counter);
     }
-    const atMs = wholeNumber(headers.get(agentHeaders.time));
-    if (atMs !== null) this.#answeredTime = { atMs, monotonicMs: this.clock.monotonicMs() };
+    const atMs = Instant.safeParse(Number(headers.get(agentHeaders.time) ?? Number.NaN));
+    if (atMs.success) this.#answeredTime = { atMs: atMs.data, monotonicMs: this.clock.monotonicMs() };
   }
 }
 
@@ -120,8 +121,4 @@ function aborted(signal: AbortSignal): Promise<never> {
     if (signal.aborted) reject(signal.reason);
     else signal.addEventListener("abort", () => reject(signal.reason), { once: true });
   });
-}
-
-function wholeNumber(text: string | null): number | null {
-  return text !== null && /^\d{1,16}$/.test(text) ? Number(text) : null;
 }

@@ -2,7 +2,7 @@
 // key that it gave, then messages as lines of JSON. An empty line is a sign of life.
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { connect as connectTls, TLSSocket } from "node:tls";
-import { peerVersions } from "../../schemas/peer.ts";
+import { peerFeatures, peerVersions } from "../../schemas/peer.ts";
 import { type Sign, type Signed, type Verify, verifierFrom } from "../../schemas/signing.ts";
 import type { Clock } from "../ports/clock.ts";
 import { type PeerIdentity, type PeerLink, type PeerLinks, PeerRefused } from "../ports/peer-link.ts";
@@ -20,6 +20,7 @@ export type TcpPeerLinksOptions = {
   verificationKey: string;
   clock: Clock;
   versions?: readonly number[];
+  features?: readonly string[];
   handshakeTimeoutMs?: number;
 };
 
@@ -149,8 +150,15 @@ async function secure(
       writeLine: (line: string) => void socket.write(`${line}\n`),
       readLine: () => readLine(socket, helloLimitBytes, signal),
     };
-    const { incarnation, sign, certificate, versions = peerVersions, clock } = options;
-    const keys = await shakeHands(channel, role, identity, { incarnation, sign, certificate, verify, versions });
+    const { incarnation, sign, certificate, versions = peerVersions, features = peerFeatures, clock } = options;
+    const keys = await shakeHands(channel, role, identity, {
+      incarnation,
+      sign,
+      certificate,
+      verify,
+      versions,
+      features,
+    });
     const encrypted = await encrypt(socket, role, keys, identity.assignment.migrationId, signal);
     return new TcpPeerLink(encrypted, keys, clock);
   } catch (error) {

@@ -48,7 +48,10 @@ export function seeCopy(standing: Standing, report: CopySeen, context: Omit<Cont
     return accept(hasEndedAlready(vm) ? vm : endGuest(vm, report.because, context.restoreEpoch));
   }
   const isOfMigration = migration !== null || coveredBySlot(standing, report.copyId);
-  if (isGone || isOfMigration) return accept(vm);
+  if (isOfMigration) return accept(vm);
+  // Another host's copy is not this one's to bury. Of one that no record names any more (its end was told before, and
+  // the answer lost) nothing follows.
+  if (isGone) return vm.owner?.copyId === report.copyId ? { kind: "refuse", problem: "not-yours" } : accept(vm);
   // The record names another copy: this one is to go.
   return { kind: "refuse", problem: report.fencingToken < vm.fencingToken ? "stale-fencing-token" : "not-yours" };
 }

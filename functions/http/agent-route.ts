@@ -1,7 +1,7 @@
 // Routes for agents: headers in, a call out. Who speaks is proved in the operation, on what its one read finds.
 import type { Context } from "hono";
 import type { z } from "zod";
-import { agentHeaders } from "../../schemas/agent.ts";
+import { agentHeaders, counterRule, readCounter } from "../../schemas/agent.ts";
 import { ClusterId, HostId, Incarnation } from "../../schemas/ids.ts";
 import type { Problem } from "../../schemas/problems.ts";
 import { contentDigest } from "../../schemas/signing.ts";
@@ -50,17 +50,18 @@ async function callOf(c: Context<Env>, body: string): Promise<AgentCall | Proble
   const host = header(agentHeaders.host);
   const [clusterId = "", hostId = "", ...rest] = host.split("/");
   const incarnation = header(agentHeaders.incarnation);
-  const counter = header(agentHeaders.counter);
-  const acknowledged = header(agentHeaders.acknowledged);
+  const counter = readCounter(header(agentHeaders.counter));
+  const acknowledged = readCounter(header(agentHeaders.acknowledged));
   const faults = [
     ClusterId.safeParse(clusterId).success && HostId.safeParse(hostId).success && rest.length === 0
       ? ""
       : `${agentHeaders.host} must be <cluster>/<host>`,
     Incarnation.safeParse(incarnation).success ? "" : `${agentHeaders.incarnation} must be 32 hexadecimal digits`,
-    isCount(counter) ? "" : `${agentHeaders.counter} must be ${countRule}`,
-    isCount(acknowledged) ? "" : `${agentHeaders.acknowledged} must be ${countRule}`,
+    counter !== null ? "" : `${agentHeaders.counter} must be ${counterRule}`,
+    acknowledged !== null ? "" : `${agentHeaders.acknowledged} must be ${counterRule}`,
   ].filter((fault) => fault !== "");
-  if (faults.length > 0) return { code: "signature-invalid", detail: `${faults.join("; ")}.` };
+  if (faults.length > 0 || counter === null || acknowledged === null)
+    return { code: "signature-invalid", detail: `${faults.join("; ")}.` };
   const url = new URL(c.req.url);
   return {
     method: c.req.method,
@@ -69,8 +70,8 @@ async function callOf(c: Context<Env>, body: string): Promise<AgentCall | Proble
     clusterId,
     hostId,
     incarnation,
-    counter: Number(counter),
-    acknowledged: Number(acknowledged),
+    counter,
+    acknowledged,
     headers: {
       host,
       contentDigest: header("content-digest") || (body === "" ? await contentDigest("") : ""),
@@ -79,6 +80,3 @@ async function callOf(c: Context<Env>, body: string): Promise<AgentCall | Proble
     },
   };
 }
-
-const countRule = "a whole number of at most 15 digits, without leading zeros";
-const isCount = (text: string): boolean => /^(0|[1-9]\d{0,14})$/.test(text);

@@ -1,6 +1,6 @@
 // Bodies: JSON of at most 256 KiB, checked against the schema of the route.
 import type { Context } from "hono";
-import type { z } from "zod";
+import { z } from "zod";
 import type { Problem } from "../../schemas/problems.ts";
 import type { Env } from "./app.ts";
 
@@ -78,6 +78,18 @@ export function check<T>(input: unknown, schema: z.ZodType<T>): { value: T } | {
   const detail = `${sentences.join("; ")}${left > 0 ? `; and ${left} more` : ""}`;
   return { problem: { code: "invalid-request", detail, errors: named } };
 }
+
+/** Likewise the query of an address; one that is given twice has two meanings, and so none. */
+export function checkQuery<T>(c: Context<Env>, schema: z.ZodType<T>): { value: T } | { problem: Problem } {
+  const repeated = Object.entries(c.req.queries()).find(([, values]) => values.length > 1);
+  if (!repeated) return check(c.req.query(), schema);
+  const pointer = shorten(pointerOf([repeated[0]]));
+  const detail = "is given more than once in the query";
+  return { problem: { code: "invalid-request", detail: `${pointer}: ${detail}`, errors: [{ pointer, detail }] } };
+}
+
+/** For addresses that take none. */
+export const noQuery = z.strictObject({});
 
 const errorsAtMost = 20;
 const shorten = (text: string): string => (text.length > 200 ? `${text.slice(0, 199)}…` : text);

@@ -1,12 +1,12 @@
 // Routes for operators: the key is checked first, then the address, then the body; only then the operation is called.
-import { z } from "zod";
+import type { z } from "zod";
 import type { Problem } from "../../schemas/problems.ts";
 import type { Scope } from "../domain/records.ts";
 import { authoriseKey } from "../operations/api-keys.ts";
 import type { Operator, Outcome } from "../operations/operate.ts";
 import type { Ports } from "../ports/ports.ts";
 import type { App } from "./app.ts";
-import { check, parseBody, readText } from "./body.ts";
+import { checkQuery, noQuery, parseBody, readText } from "./body.ts";
 import { checkParams, type Params } from "./params.ts";
 import { isProblem, problemResponse } from "./problems.ts";
 
@@ -26,6 +26,8 @@ export function operatorWrite<B>(route: {
       if (key.kind === "refuse") return problemResponse(c, key.problem);
       const params = checkParams(c.req.param());
       if (isProblem(params)) return problemResponse(c, params);
+      const query = checkQuery(c, noQuery);
+      if ("problem" in query) return problemResponse(c, query.problem);
       const text = await readText(c);
       if (typeof text !== "string") return problemResponse(c, text);
       const body = parseBody(c, text, route.body);
@@ -60,7 +62,7 @@ export function operatorRead<Q = object>(route: {
   query?: z.ZodType<Q>;
   run: (ports: Ports, params: Params, query: Q, signal: AbortSignal) => Promise<object | Problem>;
 }): Route {
-  const schema = route.query ?? (z.strictObject({}) as unknown as z.ZodType<Q>);
+  const schema = route.query ?? (noQuery as unknown as z.ZodType<Q>);
   return (app, ports) => {
     app.get(route.path, async (c) => {
       const key = await authoriseKey(ports, c.req.header("authorization"), route.scope ?? "read");
@@ -69,7 +71,7 @@ export function operatorRead<Q = object>(route: {
       if (isProblem(params)) return problemResponse(c, params);
       const { closing } = c.var;
       const signal = closing ? AbortSignal.any([c.req.raw.signal, closing]) : c.req.raw.signal;
-      const query = check(c.req.query(), schema);
+      const query = checkQuery(c, schema);
       if ("problem" in query) return problemResponse(c, query.problem);
       const answer = await route.run(ports, params, query.value, signal);
       return isProblem(answer) ? problemResponse(c, answer) : c.json(answer);

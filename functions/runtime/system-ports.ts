@@ -1,5 +1,5 @@
 // The ports that every runtime fills alike: the system's clock, ids and randomness, and the deployment's signing key.
-import { signerFrom, toBase64Url } from "../../schemas/signing.ts";
+import { signerFrom } from "../../schemas/signing.ts";
 import type { Doorbell } from "../ports/doorbell.ts";
 import { defaultSettings, type Ports, type Settings } from "../ports/ports.ts";
 import type { Table } from "../ports/table.ts";
@@ -57,9 +57,4 @@ export function makeUlids(nowMs: () => number, random: (length: number) => Uint8
     }
     return text;
   };
-}
-
-/** A new API key, as an operator is given it. */
-export function newApiKey(): string {
-  return `drover_${toBase64Url(randomBytes(32))}`;
 }

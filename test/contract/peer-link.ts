@@ -9,8 +9,9 @@ import { ulid } from "../support/assignments.ts";
 export type PeerLinkBench = {
   source: PeerLinks;
   destination: PeerLinks;
-  /** The same source with only this version of the protocol. */
-  sourceSpeaking(version: number): PeerLinks;
+  /** The same source with only an unknown version of the protocol, and with no feature of it. */
+  sourceOfVersion7: PeerLinks;
+  sourceWithoutFeatures: PeerLinks;
   identity(changes?: Partial<Assignment>): Promise<PeerIdentity>;
   incarnations: { source: string; destination: string };
   close(): Promise<void>;
@@ -172,15 +173,17 @@ export function peerLinkContract(name: string, makeBench: () => Promise<PeerLink
       await expected.next();
     });
 
-    test("a peer without a version in common is refused by name", async () => {
-      const identity = await bench.identity();
-      await expecting(identity);
-      const outcome = bench.sourceSpeaking(7).connect(identity, 5000);
-      await assert.rejects(
-        outcome,
-        (error: Error) => error instanceof PeerRefused && /no-common-version/.test(error.message),
-      );
-    });
+    for (const [lack, refusal, sourceOf] of [
+      ["a version in common", /no-common-version/, () => bench.sourceOfVersion7],
+      ["a feature that both rely on", /feature-missing: psk-stream/, () => bench.sourceWithoutFeatures],
+    ] as const) {
+      test(`a peer without ${lack} is refused by name`, async () => {
+        const identity = await bench.identity();
+        await expecting(identity);
+        const outcome = sourceOf().connect(identity, 5000);
+        await assert.rejects(outcome, (error: Error) => error instanceof PeerRefused && refusal.test(error.message));
+      });
+    }
   });
 }
 

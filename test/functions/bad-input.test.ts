@@ -248,6 +248,26 @@ test("a host can report and commit only what is its own", async () => {
   const foreign = { vmId: "vm-1", copyId, fencingToken: 1, state: "gone", because: "crashed" } as const;
   await refused(world, "not-yours", () => world.host("host-c").seen({ ...foreign, migrationId: migration.id }));
   await refused(world, "not-yours", () => world.host("host-c").seen({ ...foreign, state: "running" }));
+  for (const fencingToken of [0, 1, 99]) {
+    await refused(world, "not-yours", () => world.host("host-c").seen({ ...foreign, fencingToken }));
+  }
+});
+
+test("a query that a write does not take is refused like an unknown field, and so is one given twice", async () => {
+  const world = await two();
+  await runVm(world, "vm-1", "host-a");
+  const writes: [string, string, object][] = [
+    ["POST", "/migrations?dryRun=true", { vm: "vm-1", destination: "host-b" }],
+    ["DELETE", "/vms/vm-1?force=1", {}],
+    ["POST", "/v1/join?host=host-c", {}],
+  ];
+  for (const [method, path, body] of writes) {
+    const { body: problem } = await refused(world, "invalid-request", () => world.request(method, path, body));
+    const name = /\?(\w+)=/.exec(path)?.[1];
+    assert.deepEqual(problem.errors, [{ pointer: `/${name}`, detail: "there is no such field" }]);
+  }
+  const twice = await refused(world, "invalid-request", () => world.request("GET", "/migrations?limit=1&limit=2"));
+  assert.deepEqual(twice.body.errors, [{ pointer: "/limit", detail: "is given more than once in the query" }]);
 });
 
 test("agents' reports may say more than we know; what they must say is checked", async () => {

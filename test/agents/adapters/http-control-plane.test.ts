@@ -13,7 +13,7 @@ import { createMemoryTable } from "../../../functions/adapters/memory-table.ts";
 import { createApp } from "../../../functions/http/app.ts";
 import { allScopes, installKey } from "../../../functions/operations/api-keys.ts";
 import { systemPorts } from "../../../functions/runtime/system-ports.ts";
-import { agentHeaders } from "../../../schemas/agent.ts";
+import { agentHeaders, counterDigits, readCounter } from "../../../schemas/agent.ts";
 import type { HostFacts } from "../../../schemas/host.ts";
 import { makeKeyPair, signDocument, signerFrom } from "../../../schemas/signing.ts";
 import { makeAssignment, makeAuthority, makeHost, makeRecord, spec, ulid } from "../../support/assignments.ts";
@@ -185,6 +185,13 @@ describe("the control plane over HTTP", () => {
     for (const open of [file, again]) open.close();
     await writeFile(path, "12x");
     assert.throws(() => openCounterFile(path), /acknowledged is damaged/);
+    await writeFile(path, "");
+    const largest = 10 ** counterDigits - 1;
+    const full = openCounterFile(path);
+    full.raise(largest);
+    full.close();
+    assert.equal(readCounter((await readFile(path, "utf8")).trim()), largest, "the file keeps what a header can say");
+    assert.equal(readCounter(`1${"0".repeat(counterDigits)}`), null);
   });
 
   test("no answer, half an answer and a fault are unknown, never a refusal", async () => {

@@ -46,11 +46,11 @@ async function makeTcpWorld() {
 
 peerLinkContract("TCP", async () => {
   const { a, b, linksOf, identity } = await makeTcpWorld();
-  const speaking = new Map([[7, await linksOf(a, { versions: [7] })]]);
   return {
     source: await linksOf(a),
     destination: await linksOf(b),
-    sourceSpeaking: (version) => speaking.get(version) as Awaited<ReturnType<typeof linksOf>>,
+    sourceOfVersion7: await linksOf(a, { versions: [7] }),
+    sourceWithoutFeatures: await linksOf(a, { features: [] }),
     identity,
     incarnations,
     close: async () => {},
@@ -64,7 +64,8 @@ peerLinkContract("memory", async () => {
   return {
     source: network.at(source),
     destination: network.at({ address: b.address, incarnation: incarnations.destination }),
-    sourceSpeaking: (version) => network.at({ ...source, versions: [version] }),
+    sourceOfVersion7: network.at({ ...source, versions: [7] }),
+    sourceWithoutFeatures: network.at({ ...source, features: [] }),
     identity,
     incarnations,
     close: async () => {},
