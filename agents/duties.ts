@@ -24,6 +24,8 @@ export class Duties {
   /** Copies that were reported gone: a copy begins once, and never again. */
   readonly #done = new Set<string>();
   readonly #alarms = new Map<string, CopyAlarm>();
+  /** Gaps that the control plane has yet to hear of, by migration. */
+  readonly #gaps = new Map<string, number>();
   readonly #bindingOf: (copyId: string) => Binding;
   readonly #supersede: (duty: CopyDuty) => void;
   readonly #wantSweep: () => void;
@@ -115,8 +117,19 @@ export class Duties {
           isSettled = false;
         }
       }
-      return (await this.#removeOrphans()) && isSettled;
+      const areGapsTold = await this.#tellGaps();
+      return (await this.#removeOrphans()) && areGapsTold && isSettled;
     });
+  }
+
+  async #tellGaps(): Promise<boolean> {
+    for (const [migrationId, guestGapMs] of this.#gaps) {
+      if (this.#isFrozen()) return true;
+      const { outcome } = await tell(this.#context, { kind: "gap-measured", migrationId, guestGapMs });
+      if (outcome === "unknown" || outcome === "later") return false;
+      this.#gaps.delete(migrationId);
+    }
+    return true;
   }
 
   async #carryOut(duty: CopyDuty): Promise<boolean> {
@@ -292,12 +305,9 @@ export class Duties {
         this.#guests.set(copy.copyId, { vm: copy.vmId, report: event.report });
         return;
       case "gap-measured":
-        if (copy.migrationId)
-          void tell(this.#context, {
-            kind: "gap-measured",
-            migrationId: copy.migrationId,
-            guestGapMs: event.guestGapMs,
-          });
+        if (!copy.migrationId) return;
+        this.#gaps.set(copy.migrationId, event.guestGapMs);
+        this.#wantSweep();
         return;
       case "lock-alarm":
         if (event.standing) this.#alarm(copy, "lock-file-not-held", event.detail);

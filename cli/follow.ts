@@ -2,9 +2,11 @@
 import { isTerminal, type Migration, type Round } from "../schemas/migration.ts";
 import type { Api } from "./api.ts";
 import type { Progress } from "./progress.ts";
-import { showBytes, showDuration, showRate } from "./units.ts";
+import { showBytes, showDuration, showRate, showSending } from "./units.ts";
 
 const waitMs = 2000;
+/** Where lines stay, a long round says how it fares this often. */
+const sayAgainMs = 5000;
 
 export const nameOf = ({ vm, source, destination }: Migration): string => `${vm} ${source} → ${destination}`;
 
@@ -21,18 +23,23 @@ export async function followMigration(
   const toldAlarms = new Set<string>();
   let migration = begun;
   let phase = "";
+  let toldAtMs = performance.now();
   for (;;) {
     for (const round of migration.rounds) {
       if (toldRounds.has(round.round)) continue;
       toldRounds.add(round.round);
-      if (!progress.live) progress.line(`${name}: ${describeRound(round)}`);
+      if (!progress.live) tell(describeRound(round));
     }
     if (migration.phase !== phase) {
       phase = migration.phase;
-      if (!progress.live) progress.line(`${name}: ${phase}`);
+      if (!progress.live) tell(phase);
     }
-    const last = migration.rounds.at(-1);
-    progress.status(begun.id, `${name}  ${phase}${last ? `  ${describeRound(last)}` : ""}`);
+    const { currentRound } = migration;
+    const round = currentRound ?? migration.rounds.at(-1);
+    progress.status(begun.id, `${name}  ${phase}${round ? `  ${describeRound(round)}` : ""}`);
+    if (currentRound && !progress.live && performance.now() - toldAtMs >= sayAgainMs) {
+      tell(`${describeRound(currentRound)} so far`);
+    }
     if (isTerminal(migration.phase)) {
       progress.status(begun.id, null);
       return migration;
@@ -40,6 +47,11 @@ export async function followMigration(
     const next = await api.waitMigration(cluster, begun.id, migration.revision, waitMs, signal);
     if (next.revision === migration.revision) await tellAlarms();
     migration = next;
+  }
+
+  function tell(what: string): void {
+    toldAtMs = performance.now();
+    progress.line(`${name}: ${what}`);
   }
 
   async function tellAlarms(): Promise<void> {
@@ -57,7 +69,7 @@ function describeRound(round: Round): string {
     `round ${round.round}`,
     `${showBytes(round.bytes)} in ${showDuration(round.durationMs)}`,
     `${showBytes(round.remainingBytes)} left`,
-    `sending ${showRate(round.bandwidthBytesPerSecond)}`,
+    `sending ${showSending(round)}`,
     `dirtied ${showRate(round.dirtyBytesPerSecond)}`,
   ];
   if (round.throttlePercent > 0) parts.push(`throttled ${round.throttlePercent} %`);

@@ -31,3 +31,8 @@ export function showTable(table: string[][], indent = ""): string {
     })
     .join("\n");
 }
+
+/** What a round sent, over the time it took. */
+export function showSending({ bytes, durationMs }: { bytes: number; durationMs: number }): string {
+  return showRate(durationMs > 0 ? (bytes / durationMs) * 1000 : 0);
+}

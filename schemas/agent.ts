@@ -194,6 +194,7 @@ export const AgentReport = z
       ...onMigration,
       phase: z.enum(["precopy", "switchover"]),
       rounds: z.array(Round).max(100).meta({ description: "Those not reported before." }),
+      currentRound: Round.nullable().default(null).meta({ description: "The one under way." }),
       encrypted: z.boolean().nullable(),
       frozen: z
         .boolean()

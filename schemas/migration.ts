@@ -166,6 +166,9 @@ export const Migration = z
     }),
     timings: MigrationTimings,
     rounds: z.array(Round).meta({ description: "The first and the newest." }),
+    currentRound: Round.nullable().default(null).meta({
+      description: "The round under way while memory is copied: sent so far, and what it has yet to send.",
+    }),
     roundsLeftOut: z.int().min(0).default(0).meta({ description: "How many lie between them." }),
     revision: z.int(),
   })

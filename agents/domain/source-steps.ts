@@ -347,7 +347,15 @@ export function abortReport(state: SourceState): SourceCommand {
 }
 
 export function progress(state: SourceState, phase: "precopy" | "switchover", frozen: boolean): AgentReport {
-  return { kind: "migration-progressed", ...onMigration(state), phase, rounds: [], encrypted: null, frozen };
+  return {
+    kind: "migration-progressed",
+    ...onMigration(state),
+    phase,
+    rounds: [],
+    currentRound: null,
+    encrypted: null,
+    frozen,
+  };
 }
 
 /** The report that frees this host's slot. */

@@ -6,6 +6,8 @@ const roundsPerReport = 100;
 
 export class Measurements {
   readonly rounds: Round[] = [];
+  /** The one under way, as it stands: its remaining bytes are those it has yet to send. */
+  currentRound: Round | null = null;
   bytes = 0;
   encrypted: boolean | null = null;
   #told = 0;
@@ -21,18 +23,9 @@ export class Measurements {
   sample(sample: StreamSample): void {
     this.bytes = Math.max(this.bytes, sample.totalBytes);
     this.encrypted = sample.encrypted;
-    if (!sample.roundDone) return;
-    const { round, bytes, durationMs, remainingBytes, dirtyBytesPerSecond, bandwidthBytesPerSecond, throttlePercent } =
-      sample;
-    this.rounds.push({
-      round,
-      bytes,
-      durationMs,
-      remainingBytes,
-      dirtyBytesPerSecond,
-      bandwidthBytesPerSecond,
-      throttlePercent,
-    });
+    const { roundDone, totalBytes: _total, encrypted: _encrypted, ...round } = sample;
+    this.currentRound = roundDone ? null : round;
+    if (roundDone) this.rounds.push(round);
   }
 
   /** Nothing stood still that would have gone on: there is no downtime to tell. */

@@ -364,7 +364,8 @@ export class SourceRole implements Role {
     const report = progress(this.#state, "precopy", false);
     if (report.kind !== "migration-progressed") return;
     const rounds = this.#measured.untold();
-    const told = await tell(this.#context, { ...report, rounds, encrypted: this.#measured.encrypted });
+    const { currentRound, encrypted } = this.#measured;
+    const told = await tell(this.#context, { ...report, rounds, currentRound, encrypted });
     if (told.outcome === "applied") this.#measured.told(rounds);
     if (told.proven) this.noteRecord(told.proven);
   }

@@ -1,6 +1,6 @@
 // The demo's report in words and tables.
 import { styleText } from "node:util";
-import { showBytes, showDuration, showRate, showTable } from "../units.ts";
+import { showBytes, showDuration, showRate, showSending, showTable } from "../units.ts";
 import type { DemoDocument, DemoMigration } from "./document.ts";
 
 const roundTablesUpTo = 4;
@@ -44,7 +44,7 @@ function roundTable(migration: DemoMigration): string {
     showBytes(round.bytes),
     showDuration(round.durationMs),
     showBytes(round.remainingBytes),
-    showRate(round.durationMs > 0 ? (round.bytes / round.durationMs) * 1000 : 0),
+    showSending(round),
     showRate(round.dirtyBytesPerSecond),
   ]);
   return showTable([head, ...rows], "  ");

@@ -91,7 +91,9 @@ export function phaseOf(migration: MigrationState, progress: Progress | null): P
     case "queued":
       return "queued";
     case "admitted":
-      return migration.verdict.kind === "open" ? (progress?.phase ?? "setup") : "cleanup";
+      if (migration.verdict.kind === "open") return progress?.phase ?? "setup";
+      // Until the destination has said that the guest goes on there, it stands still.
+      return migration.verdict.kind === "committed" && !migration.verdict.confirmed ? "switchover" : "cleanup";
     case "ended":
       return endOf(migration);
   }

@@ -145,6 +145,7 @@ export type Progress = {
   rounds: Round[];
   /** What was left out between them. */
   leftOut?: { rounds: number; bytes: number };
+  currentRound?: Round | null;
   encrypted: boolean | null;
   frozenSince: number | null;
   summary: { timings: MigrationTimings; bytes: number } | null;

@@ -36,6 +36,7 @@ export function reportProgress(ports: Ports, call: AgentCall, report: Progressed
         ...before,
         phase: report.phase,
         ...addRounds(before, report.rounds),
+        currentRound: report.currentRound,
         encrypted: report.encrypted ?? before.encrypted,
         frozenSince: report.frozen ? (before.frozenSince ?? found.now) : null,
       };

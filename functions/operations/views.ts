@@ -127,6 +127,7 @@ export function viewMigration(
   const { progress } = beside;
   const reason = reasonOf(migration);
   const optional = (at: number | null) => (at === null ? null : instantText(at));
+  const phase = phaseOf(migration, progress);
   return {
     id: migration.id,
     vm: migration.vmId,
@@ -134,7 +135,7 @@ export function viewMigration(
     destination: migration.destination.hostId,
     mode: migration.mode,
     limits: migration.limits,
-    phase: phaseOf(migration, progress),
+    phase,
     verdict: migration.verdict.kind,
     confirmed: isConfirmed(migration),
     reason: reason?.reason ?? null,
@@ -152,6 +153,7 @@ export function viewMigration(
     guestGapMs: beside.gap?.guestGapMs ?? null,
     timings: progress?.summary?.timings ?? noTimings,
     rounds: progress?.rounds ?? [],
+    currentRound: phase === "precopy" ? (progress?.currentRound ?? null) : null,
     roundsLeftOut: progress?.leftOut?.rounds ?? 0,
     revision: beside.revision,
   };
@@ -159,5 +161,9 @@ export function viewMigration(
 
 function bytesOf(progress: Progress | null): number {
   if (!progress) return 0;
-  return progress.rounds.reduce((sum, round) => sum + round.bytes, progress.leftOut?.bytes ?? 0);
+  const { rounds, leftOut, currentRound } = progress;
+  return [...rounds, ...(currentRound ? [currentRound] : [])].reduce(
+    (sum, { bytes }) => sum + bytes,
+    leftOut?.bytes ?? 0,
+  );
 }

@@ -338,6 +338,8 @@ export function hypervisorContract(name: string, makeBench: () => Promise<Hyperv
         const source = await running(0);
         const before = await nextReport(source);
         const destination = await move(source);
+        const last = samplesOf(source).at(-1);
+        assert.deepEqual([last?.roundDone, last?.remainingBytes, last?.dirtyBytesPerSecond], [true, 0, 0], "it stood");
         assert.equal(await source.machine.state(), "stopped");
         assert.equal(await destination.machine.state(), "loaded");
         await isSilent(destination);

@@ -393,7 +393,7 @@ export class Outgoing {
     );
     await loaded;
     if (this.#over !== null) return;
-    this.#meter.remainingBytes = 0;
+    this.#meter.found(0); // The guest stood.
     this.#sample(true);
     this.#end("sent");
     this.#events.sent();
