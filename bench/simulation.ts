@@ -1,25 +1,60 @@
-// How fast simulated time goes: cluster-hours per second of three hosts, one core, all checks on. A report, not a test:
-// node infra/with-node.mjs bench/simulation.ts [simulated hours]
+// How fast simulated time goes: cluster-hours per second of three hosts, all checks on, on one core and on all of them
+// (scenarios have nothing to do with each other). A report, not a test:
+// npm run bench:simulation -- [simulated hours, per core and mixture]
+import { availableParallelism } from "node:os";
+import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
 import { noFaults } from "../test/simulation/fault-plan.ts";
 import { playScenario } from "../test/simulation/scenario.ts";
 
-const hours = Number(process.argv[2] ?? 1);
 const mixes = { "no faults": { plan: noFaults }, "faults drawn from the seed": {} };
+type Share = { mix: keyof typeof mixes; hours: number; firstSeed: number };
+type Played = { simulatedMs: number; migrations: number; seconds: number; cpuSeconds: number };
 
-for (const [name, mix] of Object.entries(mixes)) {
-  await playScenario({ seed: 1, hosts: 3 }); // Compiled by then.
+if (isMainThread) await report(Number(process.argv[2] ?? 1));
+else parentPort?.postMessage(await play(workerData as Share));
+
+async function report(hours: number): Promise<void> {
+  if (!(hours > 0)) throw new Error(`simulated hours: a number above 0, not "${process.argv[2]}"`);
+  for (const mix of Object.keys(mixes) as (keyof typeof mixes)[]) {
+    for (const cores of new Set([1, availableParallelism()])) {
+      const shares = Array.from({ length: cores }, (_, core) => inWorker({ mix, hours, firstSeed: 1 + core * 10_000 }));
+      const played = await Promise.all(shares);
+      const simulatedHours = sum(played, ({ simulatedMs }) => simulatedMs) / 3_600_000;
+      const perSecond = sum(played, ({ simulatedMs, seconds }) => simulatedMs / 3_600_000 / seconds);
+      // What another program takes of the machine meanwhile is not in it.
+      const perCpuSecond = simulatedHours / sum(played, ({ cpuSeconds }) => cpuSeconds);
+      console.log(
+        `${mix}, ${cores} ${cores === 1 ? "core" : "cores"}: ${perSecond.toFixed(2)} cluster-hours per second, ${perCpuSecond.toFixed(2)} per CPU second ` +
+          `(${sum(played, ({ migrations }) => migrations)} migrations in ${simulatedHours.toFixed(1)} h)`,
+      );
+    }
+  }
+}
+
+function inWorker(share: Share): Promise<Played> {
+  return new Promise((resolve, reject) => {
+    const worker = new Worker(new URL(import.meta.url), { workerData: share });
+    worker.once("message", resolve).once("error", reject);
+  });
+}
+
+async function play({ mix, hours, firstSeed }: Share): Promise<Played> {
+  await playScenario({ seed: firstSeed, hosts: 3, troubleMs: 600_000, ...mixes[mix] }); // Compiled by then.
   const began = performance.now();
+  const cpuBefore = process.threadCpuUsage();
   let simulatedMs = 0;
   let migrations = 0;
-  for (let seed = 1; simulatedMs < hours * 3_600_000; seed++) {
-    const outcome = await playScenario({ seed, hosts: 3, troubleMs: 600_000, ...mix });
+  for (let seed = firstSeed; simulatedMs < hours * 3_600_000; seed++) {
+    const outcome = await playScenario({ seed, hosts: 3, troubleMs: 600_000, ...mixes[mix] });
     if (outcome.broken) throw new Error(`seed ${seed}: ${outcome.broken}`);
     simulatedMs += outcome.simulatedMs;
     migrations += outcome.migrations;
   }
+  const { user, system } = process.threadCpuUsage(cpuBefore);
   const seconds = (performance.now() - began) / 1000;
-  const perSecond = (simulatedMs / 3_600_000 / seconds).toFixed(2);
-  console.log(
-    `${name}: ${perSecond} cluster-hours per second (${migrations} migrations in ${(simulatedMs / 3_600_000).toFixed(1)} h)`,
-  );
+  return { simulatedMs, migrations, seconds, cpuSeconds: (user + system) / 1_000_000 };
+}
+
+function sum<T>(of: readonly T[], value: (one: T) => number): number {
+  return of.reduce((total, one) => total + value(one), 0);
 }

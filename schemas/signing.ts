@@ -21,12 +21,17 @@ export function fromBase64Url(text: string): Uint8Array<ArrayBuffer> {
 }
 export function toBase64(bytes: Uint8Array): string {
   let binary = "";
-  for (const byte of bytes) binary += String.fromCharCode(byte);
+  for (let from = 0; from < bytes.length; from += 4096) {
+    binary += String.fromCharCode(...bytes.subarray(from, from + 4096));
+  }
   return btoa(binary);
 }
 /** Throws on characters outside of base64. */
 export function fromBase64(text: string): Uint8Array<ArrayBuffer> {
-  return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+  const binary = atob(text);
+  const bytes = new Uint8Array(binary.length);
+  for (let index = 0; index < binary.length; index++) bytes[index] = binary.charCodeAt(index);
+  return bytes;
 }
 
 export async function sha256Hex(text: string): Promise<string> {

@@ -27,7 +27,7 @@ export type LocalHostPorts = {
   enclose?: (copyId: string, life: Life, ports: SupervisorPorts) => SupervisorPorts;
 };
 
-const signOfLifeMs = 250;
+const signOfLifeMs = 400;
 
 /** One copy's supervisor process and its folder. */
 type Entry = {

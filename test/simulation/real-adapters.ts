@@ -163,6 +163,7 @@ class FileLockVolume implements LockVolume {
   readonly #files: SqliteLockFiles;
   readonly #scheduler: Scheduler;
   readonly #held = new Map<HeldLock, { vmId: string; copyId: string; holder: object }>();
+  readonly #dead = new WeakSet<object>();
   /** While set, the volume cannot be reached; what is held stays held. */
   unreachable = false;
 
@@ -178,6 +179,10 @@ class FileLockVolume implements LockVolume {
         const taken = await this.#reach(() => this.#files.take(vmId, copyId, fencingToken, manner));
         if (taken.kind !== "taken") return taken;
         const { lock } = taken;
+        if (this.#dead.has(holder)) {
+          await lock.release(); // It died while it took the file, and the kernel has closed it.
+          return { kind: "held" };
+        }
         this.#held.set(lock, { vmId, copyId, holder });
         return { kind: "taken", lock: this.#watched(lock) };
       },
@@ -189,6 +194,7 @@ class FileLockVolume implements LockVolume {
   }
 
   holderDied(holder: object): void {
+    this.#dead.add(holder);
     for (const [lock, held] of this.#held) if (held.holder === holder) this.#release(lock);
   }
 

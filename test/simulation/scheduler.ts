@@ -70,10 +70,12 @@ export class Scheduler {
   }
 
   async #quiet(): Promise<void> {
-    do {
+    for (;;) {
       await turn();
+      if (this.#pending === 0) return;
+      // What follows from it is done as well before time goes on.
       while (this.#pending > 0) await this.#outside;
-    } while (this.#pending > 0);
+    }
   }
 }
 

@@ -81,6 +81,7 @@ export class Simulation {
   readonly victims = new Set<string>();
   /** VMs whose guest ended by itself since they were started. */
   readonly selfEnded = new Set<string>();
+  readonly #harmedOnce = new Set<string>();
   readonly #hostOf = new WeakMap<Process, TestHost>();
   #cluster: TestCluster | null = null;
 
@@ -216,6 +217,8 @@ export class Simulation {
     this.tablesBefore++;
     this.store.restore(backup);
     this.tableWatch.learn(this.store.items());
+    // What was started since may be forgotten, and then the guests before it count again.
+    for (const vmId of this.#harmedOnce) this.victims.add(vmId);
   }
 
   isPastGate(host: TestHost): boolean {
@@ -240,7 +243,7 @@ export class Simulation {
   #vmChanged(before: VmRecord | null, after: VmRecord): void {
     const { vmId, runState, stoppedBecause } = after;
     if (runState === "starting" && before?.runState !== "starting") {
-      this.victims.delete(vmId);
+      if (this.victims.delete(vmId) || this.selfEnded.has(vmId)) this.#harmedOnce.add(vmId);
       this.selfEnded.delete(vmId);
       this.#sourceLostAfterLoading.delete(vmId);
     }

@@ -39,9 +39,8 @@ export class TableWatch {
       query: (range) => table.query(range),
       close: () => table.close(),
       commit: async (changes) => {
-        const copy = structuredClone(changes) as Change[];
         const outcome = await table.commit(changes);
-        if (outcome.kind === "committed") this.#committed(copy);
+        if (outcome.kind === "committed") this.#committed(changes);
         return outcome;
       },
     };
