@@ -41,12 +41,12 @@ export const upCommand: Command = {
       doorbell: readChoice("doorbell", values.doorbell, doorbellKinds, "embedded"),
     };
     const { startCluster } = await import("../cluster/cluster.ts");
-    const { describeAccess } = await import("../cluster/access.ts");
+    const { tellAccess } = await import("../cluster/access.ts");
     const interrupt = awaitInterrupt();
     const onStep = (step: string) => process.stderr.write(`${step}\n`);
     const cluster = await Promise.race([startCluster({ ...options, onStep }), interrupt.promise]);
     try {
-      process.stderr.write(`\n${describeAccess(cluster)}\nCtrl-C takes everything down.\n`);
+      tellAccess(cluster, process.stderr);
       await Promise.race([interrupt.promise, cluster.broken]);
     } catch (error) {
       if (interrupt.signal.aborted) return;

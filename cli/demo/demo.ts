@@ -1,7 +1,7 @@
 // The demo: starts a cluster, boots guests, moves them while they run, asks them how they took it, and takes all down.
 import { availableParallelism } from "node:os";
 import type { Migration } from "../../schemas/migration.ts";
-import { describeAccess } from "../cluster/access.ts";
+import { tellAccess } from "../cluster/access.ts";
 import { type Cluster, startCluster } from "../cluster/cluster.ts";
 import { CommandFailure } from "../exit.ts";
 import { followMigration } from "../follow.ts";
@@ -173,7 +173,7 @@ async function judgeGuest(cluster: Cluster, vm: string, bootId: string): Promise
 }
 
 async function keepUp(cluster: Cluster, interrupt: Interrupt): Promise<void> {
-  process.stderr.write(`\n${describeAccess(cluster)}\nCtrl-C takes everything down.\n`);
+  tellAccess(cluster, process.stderr);
   try {
     await Promise.race([interrupt.promise, cluster.broken]);
   } catch (error) {

@@ -18,7 +18,7 @@ export const demoHelp = `drover demo: a running guest moves between hosts, and y
   --migrations N    moves in all, 1 to 1000 (each guest there and back)
   --table KIND      sqlite or dynamodb (sqlite)
   --doorbell KIND   embedded or sqs (embedded)
-  --keep            leave everything up afterwards, until Ctrl-C
+  --keep            leave everything up afterwards, until Ctrl-C; tells the API address and a key
   --json            one JSON document on stdout, progress on stderr`;
 
 export type DemoOptions = {

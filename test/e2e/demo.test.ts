@@ -1,6 +1,6 @@
 // The demo as its users run it: real processes, real guests, the public API.
 import assert from "node:assert/strict";
-import { existsSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, describe, test } from "node:test";
 import { DemoDocument } from "../../cli/demo/document.ts";
@@ -111,6 +111,11 @@ describe("the demo", { skip }, () => {
     const [, keyFile = ""] = await demo.until("stderr", /DROVER_KEY_FILE=(\S+)/);
     const environment = { DROVER_API: url, DROVER_KEY_FILE: keyFile, DROVER_CLUSTER: "local" };
     demo.processes();
+    assert.equal(
+      demo.stderr.includes(readFileSync(keyFile, "utf8").trim()),
+      false,
+      "a pipe is told the key's file alone",
+    );
 
     const list = drover(["vm", "list", "-o", "json"], { environment });
     assert.equal(await list.ended, 0, list.stderr);
