@@ -1,13 +1,13 @@
 // The agent's settings, from the environment. A bad one is named, with what it may be.
 import { z } from "zod";
+import { addressFault, canonicalAddress } from "../schemas/address.ts";
 import { ClusterId, HostId } from "../schemas/ids.ts";
 import { isSecure } from "../schemas/secure-url.ts";
-import { canonicalAddress, isEveryAddress } from "./adapters/address.ts";
 
 const folder = z.string().regex(/^\//, "an absolute path");
 const oneAddress = z
-  .union([z.ipv4(), z.ipv6()])
-  .refine((address) => !isEveryAddress(address), "this would listen on every network")
+  .string()
+  .refine((address) => addressFault(address) === null, { error: (issue) => addressFault(String(issue.input)) ?? "" })
   .transform(canonicalAddress);
 
 const variables = {

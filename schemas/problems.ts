@@ -37,6 +37,12 @@ export const problems = {
   "host-unknown": { status: 404, retry: "never", title: "There is no such host in this cluster." },
   "host-exists": { status: 409, retry: "never", title: "A host of that name has joined with another key." },
   "host-key-reused": { status: 409, retry: "changed", title: "Another host has joined with this key." },
+  "migration-address-invalid": {
+    status: 422,
+    retry: "changed",
+    title: "No single host can have this migration address.",
+  },
+  "migration-address-taken": { status: 409, retry: "changed", title: "Another host has this migration address." },
   "host-not-alive": { status: 409, retry: "later", title: "The host's lease has lapsed." },
   "host-cannot-journal": { status: 409, retry: "later", title: "The host's own disk takes no journal." },
   "destination-full": { status: 409, retry: "later", title: "The destination has not enough free memory." },

@@ -4,6 +4,7 @@ import type { Problem } from "../../schemas/problems.ts";
 import type { GuestReports, HostFactsRecord } from "../domain/records.ts";
 import { afterHeartbeat, hostTrouble, isAlive } from "../domain/session.ts";
 import type { Ports } from "../ports/ports.ts";
+import { addressKey, checkAddress, takeAddress } from "./addresses.ts";
 import { admitNext } from "./admit-next.ts";
 import { type AgentCall, type AgentOutcome, answerAgent, batchOf } from "./agent-call.ts";
 import { keys } from "./keys.ts";
@@ -14,7 +15,7 @@ export function heartbeat(
   call: AgentCall,
   request: HeartbeatRequest | Problem,
 ): Promise<AgentOutcome<HeartbeatAnswer>> {
-  const invalid = "code" in request ? request : null;
+  const invalid = "code" in request ? request : request.facts ? checkAddress(request.facts.migrationAddress) : null;
   const {
     facts,
     guests,
@@ -26,8 +27,8 @@ export function heartbeat(
   return answerAgent<HeartbeatAnswer>(ports, call, {
     manner: "heartbeat",
     invalid,
-    read: { keys: [...(facts ? [factsKey] : []), guestsKey] },
-    decide(found, session) {
+    read: { keys: [...(facts ? [factsKey, addressKey(call.clusterId, { facts })] : []), guestsKey] },
+    async decide(found, session) {
       const batch = batchOf(found);
       const subject = { kind: "host", id: call.hostId } as const;
       const { settings } = ports;
@@ -46,6 +47,11 @@ export function heartbeat(
       }
       if (facts) {
         const place = found.at<HostFactsRecord>(factsKey);
+        const problem = await takeAddress(batch, call, { facts }, place.value, async (key) => {
+          await found.also([key]);
+          return found.at(key);
+        });
+        if (problem) return { kind: "refuse", problem };
         const revision = batch.put(place, { facts });
         if (revision !== place.revision) batch.event({ kind: "host-facts-changed", subject, data: {} }, place);
       }

@@ -13,6 +13,7 @@ import type {
 } from "../domain/records.ts";
 import { newSession } from "../domain/session.ts";
 import type { Ports } from "../ports/ports.ts";
+import { checkAddress, takeAddress } from "./addresses.ts";
 import { clusterFull } from "./clusters.ts";
 import { Batch, type Place } from "./items.ts";
 import { keys } from "./keys.ts";
@@ -102,6 +103,12 @@ async function attemptJoin(
   const batch = new Batch({ clusterId, by: `host/${host}`, at });
   batch.put(hostKey, { clusterId, hostId: host });
   batch.put(token, { ...token.value, usedBy: publicKey });
+  const unfit =
+    checkAddress(request.facts.migrationAddress) ??
+    (await takeAddress(batch, { clusterId, hostId: host }, { facts: request.facts }, facts.value, (key) =>
+      readOne(ports, key),
+    ));
+  if (unfit) return refused(unfit);
   const factsRevision = batch.put(facts, { facts: request.facts });
   if (!identity.value) {
     batch.put(cluster, { ...cluster.value, hosts: [...cluster.value.hosts, host].sort() });

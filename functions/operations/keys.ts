@@ -30,6 +30,8 @@ export const keys = {
   identity: ofHost("identity"),
   /** Whose a public key is. */
   hostKey: (publicKey: string): Key => ({ partition: "host-keys", sort: publicKey }),
+  /** Whose a migration address is. */
+  address: (clusterId: string, address: string): Key => ({ partition: `c/${clusterId}/addresses`, sort: address }),
   facts: ofHost("facts"),
   session: ofHost("session"),
   slot: ofHost("slot"),

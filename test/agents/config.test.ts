@@ -29,7 +29,7 @@ test("every bad variable is named, with what it may be", () => {
 test("a migration address that would mean every network is refused by name, however it is written", () => {
   for (const address of ["0.0.0.0", "::", "0:0:0:0:0:0:0:0", "::ffff:0.0.0.0"]) {
     const environment = { ...good, DROVER_MIGRATION_ADDRESS: address };
-    assert.throws(() => readConfig(environment), /DROVER_MIGRATION_ADDRESS: this would listen on every network/);
+    assert.throws(() => readConfig(environment), /DROVER_MIGRATION_ADDRESS: would listen on every network/);
   }
 });
 

@@ -15,11 +15,17 @@ import {
 } from "../../../schemas/signing.ts";
 import { type Answer, answerOf, cluster, type World } from "./world.ts";
 
+/** Another one for every name. */
+function addressOf(hostId: string): string {
+  const number = [...hostId].reduce((sum, letter) => (sum * 31 + letter.charCodeAt(0)) % 2 ** 24, 0);
+  return `127.${number >> 16}.${(number >> 8) & 255}.${number & 255}`;
+}
+
 export const facts = (hostId: string, changes: Partial<HostFacts> = {}): HostFacts => ({
   cpu: { vendor: "GenuineTest", model: "T1", features: ["sse2"], count: 2 },
   memoryMiB: 4096,
   networks: [],
-  migrationAddress: `127.0.0.${10 + (hostId.charCodeAt(hostId.length - 1) % 90)}`,
+  migrationAddress: addressOf(hostId),
   volumes: [],
   hypervisor: { kind: "simulated", version: "1" },
   agent: { version: "0.1.0", protocol: 1 },
