@@ -37,6 +37,8 @@ import { OneOfAKind, Wake } from "./pacing.ts";
 /** More than a heartbeat: the destination may have missed every ring. */
 const connectMs = 30_000;
 const progressMs = 500;
+const tellAgainMs = 1000;
+const frozenStages: ReadonlySet<SourceState["stage"]> = new Set(["in-doubt", "resuming"]);
 const standingStates: ReadonlySet<MachineState> = new Set(["held", "loaded", "stopped"]);
 
 export class SourceRole implements Role {
@@ -56,6 +58,7 @@ export class SourceRole implements Role {
   #link: PeerLink | null = null;
   #isAbandoned = false;
   readonly #wake: Wake;
+  readonly #alarmWake: Wake;
   readonly #requests = new OneOfAKind();
 
   constructor(context: RoleContext, entry: MigrationJournal, copy: Copy) {
@@ -67,6 +70,7 @@ export class SourceRole implements Role {
     this.vmId = assignment.vmId;
     this.copyId = assignment.source.copyId;
     this.#wake = new Wake(context.clock, () => this.#feed({ kind: "woke" }));
+    this.#alarmWake = new Wake(context.clock, () => this.#tellFrozenAgain());
     this.#known = new KnownRecord(context, this.migrationId, this.copyId);
     this.#state = beginSource({
       migrationId: assignment.migrationId,
@@ -129,6 +133,7 @@ export class SourceRole implements Role {
   abandon(): void {
     this.#isAbandoned = true;
     this.#wake.stop();
+    this.#alarmWake.stop();
     for (const undo of this.#undo.splice(0)) undo();
     this.#link?.close();
     this.#finish();
@@ -404,9 +409,21 @@ export class SourceRole implements Role {
         ? { ...report, state: await this.#stateOf(report.state), summary: this.#measured.summary() }
         : report;
     const told = await tell(this.#context, full);
-    if (report.kind === "migration-progressed") return () => told.proven && this.noteRecord(told.proven);
+    if (report.kind === "migration-progressed") {
+      return () => {
+        if (told.proven) this.noteRecord(told.proven);
+        if (told.outcome === "unknown" || told.outcome === "later") this.#alarmWake.after(tellAgainMs);
+      };
+    }
     const record = told.proven ? this.#known.accept(told.proven) : null;
     return () => this.#feed({ kind: "report-answered", report: report.kind, outcome: told.outcome, record });
+  }
+
+  /** An alarm counts once it was heard, while it is true. */
+  #tellFrozenAgain(): void {
+    if (!frozenStages.has(this.#state.stage)) return;
+    const report = progress(this.#state, "switchover", true);
+    void this.#requests.ask(report.kind, () => this.#report(report));
   }
 
   /** A guest that came back, or never left, may be paused. */
