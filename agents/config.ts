@@ -4,6 +4,14 @@ import { addressFault, canonicalAddress } from "../schemas/address.ts";
 import { ClusterId, HostId } from "../schemas/ids.ts";
 import { isSecure } from "../schemas/secure-url.ts";
 
+/** Plain decimal: 0x50, 1e3 and an empty text are numbers to JavaScript alone. */
+const wholeNumber = (min: number, max: number) =>
+  z
+    .string()
+    .regex(/^\d{1,15}$/, "not a plain decimal number")
+    .transform(Number)
+    .pipe(z.number().min(min, `less than ${min}`).max(max, `more than ${max}`));
+const hypervisors = ["embedded"] as const;
 const folder = z.string().regex(/^\//, "an absolute path");
 const oneAddress = z
   .string()
@@ -23,22 +31,13 @@ const variables = {
   DROVER_MIGRATION_ADDRESS: oneAddress.describe(
     "this host's own address on the migration network, one that it alone has",
   ),
-  DROVER_PEER_PORT: z.coerce
-    .number()
-    .int()
-    .min(1)
-    .max(65_535)
-    .default(7420)
-    .describe("a port, 1 to 65535, the same on all hosts"),
+  DROVER_PEER_PORT: wholeNumber(1, 65_535).default(7420).describe("a port, 1 to 65535, the same on all hosts"),
   DROVER_JOIN_TOKEN_FILE: folder.optional().describe("a file with the one-time join token"),
-  DROVER_HYPERVISOR: z.enum(["embedded"]).default("embedded").describe("embedded"),
-  DROVER_GUEST_MEMORY_MIB: z.coerce
-    .number()
-    .int()
-    .min(16)
-    .max(16_777_216)
-    .optional()
-    .describe("MiB for guests, 16 or more"),
+  DROVER_HYPERVISOR: z
+    .enum(hypervisors, "there is no such hypervisor")
+    .default("embedded")
+    .describe(`one of those there are: ${hypervisors.join(", ")}`),
+  DROVER_GUEST_MEMORY_MIB: wholeNumber(16, 16_777_216).optional().describe("MiB for guests, 16 to 16777216"),
 };
 const Environment = z.object(variables);
 export type AgentConfig = z.infer<typeof Environment>;
@@ -52,7 +51,7 @@ export function readConfig(environment: Record<string, string | undefined>): Age
     const wanted = variables[name].description ?? "";
     return environment[name] === undefined
       ? `${name} is not set: set it to ${wanted}`
-      : `${name}: ${issue.message}; it is ${wanted}`;
+      : `${name}: ${issue.message}; set it to ${wanted}`;
   });
   throw new Error([...new Set(lines)].join("\n"));
 }

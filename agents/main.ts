@@ -1,7 +1,6 @@
 // One host's agent as a process: reads the environment, joins if it has not, and works until SIGTERM. Guests live on.
 import { randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
-import { mkdir, readFile } from "node:fs/promises";
 import { join as joinPath } from "node:path";
 import process from "node:process";
 import type { HostFacts } from "../schemas/host.ts";
@@ -13,8 +12,7 @@ import { obeyHalts } from "./adapters/halt-steps.ts";
 import { readHostFacts } from "./adapters/host-facts.ts";
 import { createHttpControlPlane } from "./adapters/http-control-plane.ts";
 import { incarnationName, readIncarnation, renewIncarnation } from "./adapters/incarnation.ts";
-import { type Identity, join, loadIdentity } from "./adapters/join.ts";
-import { requireWorkingLocks } from "./adapters/lock-probe.ts";
+import type { Identity } from "./adapters/join.ts";
 import { createLongPollDoorbellWait } from "./adapters/long-poll-doorbell-wait.ts";
 import { openProcessCopies } from "./adapters/process-copies.ts";
 import type { SignedRequests } from "./adapters/signed-requests.ts";
@@ -22,11 +20,12 @@ import { createSqsDoorbellWait } from "./adapters/sqs-doorbell-wait.ts";
 import { systemClock } from "./adapters/system-clock.ts";
 import { createTcpPeerLinks } from "./adapters/tcp-peer-link.ts";
 import { Agent } from "./agent.ts";
-import { type AgentConfig, readConfig } from "./config.ts";
+import type { AgentConfig } from "./config.ts";
 import type { DoorbellWait } from "./ports/control-plane.ts";
 import type { Journal } from "./ports/journal.ts";
 import type { Log } from "./roles/context.ts";
 import { measureRoundTrips } from "./round-trips.ts";
+import { CannotStart, joinCluster, lookAround, readConfigOrLeave, settleIn } from "./start.ts";
 
 const agentVersion = "0.1.0";
 /** A guest stands at the gate for so long at most when its agent has died there. */
@@ -36,23 +35,15 @@ const agentSilenceMs = 1000;
 for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {});
 const log: Log = (entry) => process.stderr.write(`${JSON.stringify({ at: new Date().toISOString(), ...entry })}\n`);
 
-/** Something the operator must mend before the agent can start. */
-class CannotStart extends Error {}
-
 async function main(): Promise<void> {
-  const config = readConfigOrLeave();
+  const config = readConfigOrLeave(process.env);
   obeyHalts(process.env);
-  await Promise.all([
-    mkdir(config.DROVER_DATA, { recursive: true, mode: 0o700 }),
-    mkdir(config.DROVER_RUN, { recursive: true, mode: 0o700 }),
-  ]);
-  await requireWorkingLocks(config.DROVER_SHARED_VOLUME).catch((error: unknown) => {
-    throw new CannotStart(`DROVER_SHARED_VOLUME: ${error instanceof Error ? error.message : String(error)}`);
-  });
+  const found = await lookAround(config);
+  const hold = await settleIn(config);
   const isFirstLife = !existsSync(joinPath(config.DROVER_RUN, incarnationName));
   const incarnation = readIncarnation(config.DROVER_RUN);
   const facts = factsOf(config);
-  const identity = await identify(config, await facts());
+  const identity = "identity" in found ? found.identity : await joinCluster(config, found.token, await facts());
   const acknowledged = openCounterFile(joinPath(config.DROVER_DATA, "acknowledged"));
   const journal = await openFileJournal(joinPath(config.DROVER_DATA, "journal"));
   const stopping = new AbortController();
@@ -66,6 +57,7 @@ async function main(): Promise<void> {
     ended = await live(config, { ...host, incarnation: next, isFirstLife: false });
   }
   acknowledged.close();
+  hold.close();
   process.exit(ended === "refused" ? 1 : 0);
 }
 
@@ -148,14 +140,6 @@ async function live(config: AgentConfig, life: Life): Promise<"stopped" | "refus
   return how;
 }
 
-function readConfigOrLeave(): AgentConfig {
-  try {
-    return readConfig(process.env);
-  } catch (error) {
-    throw new CannotStart(error instanceof Error ? error.message : String(error));
-  }
-}
-
 function factsOf(config: AgentConfig): () => Promise<HostFacts> {
   const hypervisor = createEmbeddedHypervisor();
   return () =>
@@ -166,24 +150,6 @@ function factsOf(config: AgentConfig): () => Promise<HostFacts> {
       volumes: [{ id: "shared", path: config.DROVER_SHARED_VOLUME, shared: true }],
       guestMemoryMiB: config.DROVER_GUEST_MEMORY_MIB ?? null,
     });
-}
-
-async function identify(config: AgentConfig, facts: HostFacts): Promise<Identity> {
-  const { DROVER_DATA: data, DROVER_CLUSTER: cluster, DROVER_HOST: host } = config;
-  const known = await loadIdentity(data, cluster, host);
-  if (known) return known;
-  if (!config.DROVER_JOIN_TOKEN_FILE) {
-    throw new CannotStart(
-      `${host} has not joined ${cluster} yet: set DROVER_JOIN_TOKEN_FILE to a file with a join token`,
-    );
-  }
-  let token: string;
-  try {
-    token = (await readFile(config.DROVER_JOIN_TOKEN_FILE, "utf8")).trim();
-  } catch (error) {
-    throw new CannotStart(`DROVER_JOIN_TOKEN_FILE: ${error instanceof Error ? error.message : String(error)}`);
-  }
-  return join({ url: config.DROVER_CONTROL_PLANE, cluster, host, dataFolder: data, token, facts, fetch });
 }
 
 function openDoorbell(identity: Identity, requests: SignedRequests): { wait: DoorbellWait; close(): Promise<void> } {

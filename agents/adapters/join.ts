@@ -46,6 +46,11 @@ export class JoinRefused extends Error {
   }
 }
 
+/** The data folder's identity is of no use to this host. */
+export class BadIdentity extends Error {
+  override name = "BadIdentity";
+}
+
 export type JoinOptions = {
   url: string;
   cluster: string;
@@ -57,7 +62,7 @@ export type JoinOptions = {
 };
 
 /** The identity of a host that has joined; null before that.
- *  @throws when the file is damaged or another host's: the message names it */
+ *  @throws BadIdentity when the file is damaged, unreadable or another host's: the message names it */
 export async function loadIdentity(dataFolder: string, cluster: string, host: string): Promise<Identity | null> {
   const file = await readIdentityFile(dataFolder, cluster, host);
   return file?.joined ? identityFrom(file, file.joined) : null;
@@ -127,7 +132,7 @@ async function readIdentityFile(dataFolder: string, cluster: string, host: strin
     text = await readFile(path, "utf8");
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;
-    throw error;
+    throw new BadIdentity(`the identity file ${path} cannot be read (${(error as NodeJS.ErrnoException).code})`);
   }
   let parsed: ReturnType<typeof IdentityFile.safeParse> | null = null;
   try {
@@ -135,10 +140,12 @@ async function readIdentityFile(dataFolder: string, cluster: string, host: strin
   } catch {
     // Not JSON. The text holds a private key, so it is in no message.
   }
-  if (!parsed?.success) throw new Error(`the identity file ${path} is damaged; restore it, or remove it and join anew`);
+  if (!parsed?.success)
+    throw new BadIdentity(`the identity file ${path} is damaged; restore it, or remove it and join anew`);
   if (parsed.data.cluster !== cluster || parsed.data.host !== host) {
-    throw new Error(
-      `${path} is the identity of ${parsed.data.host} of ${parsed.data.cluster}, not of ${host} of ${cluster}`,
+    throw new BadIdentity(
+      `${path} is the identity of ${parsed.data.host} of ${parsed.data.cluster}, not of ${host} of ${cluster}; ` +
+        "set DROVER_HOST and DROVER_CLUSTER to those, or DROVER_DATA to the folder of this host",
     );
   }
   return parsed.data;

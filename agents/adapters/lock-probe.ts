@@ -2,11 +2,12 @@
 // can tell. Run as a program it is that second process: it exits with 3 when the file is held, with 4 when it is not.
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { existsSync, mkdirSync, rmSync } from "node:fs";
+import { existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { childEnvironment } from "./child-environment.ts";
 import { holdExclusively } from "./exclusive-file.ts";
+import { makeFolder } from "./own-folder.ts";
 
 const exitHeld = 3;
 const exitFree = 4;
@@ -15,7 +16,7 @@ const exitFree = 4;
 export async function requireWorkingLocks(sharedVolume: string): Promise<void> {
   if (!existsSync(sharedVolume)) throw new Error(`the shared volume ${sharedVolume} is not there`);
   const folder = join(sharedVolume, "locks");
-  mkdirSync(folder, { recursive: true });
+  makeFolder(folder);
   const path = join(folder, `.probe-${randomBytes(6).toString("hex")}`);
   const held = await holdExclusively(path);
   try {

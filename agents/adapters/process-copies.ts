@@ -4,7 +4,6 @@ import { existsSync } from "node:fs";
 import { mkdir, readdir, rm } from "node:fs/promises";
 import type { Socket } from "node:net";
 import { join } from "node:path";
-import type { DatabaseSync } from "node:sqlite";
 import { setTimeout as delay } from "node:timers/promises";
 import { CopyId } from "../../schemas/ids.ts";
 import type { VmSpec } from "../../schemas/vm.ts";
@@ -34,19 +33,18 @@ const listWithinMs = 5000;
 /** The folder of gate decisions, to be read by FileGate also where a copy is gone. */
 export const gatesFolder = (data: string): string => join(data, "gates");
 
-/** @throws when another agent lives on the same folder */
+/** @param options.data a folder that this process holds (own-folder.ts): two agents would command the same copies */
 export async function openProcessCopies(options: ProcessCopiesOptions): Promise<Copies> {
   const folder = join(options.data, "copies");
   await mkdir(folder, { recursive: true, mode: 0o700 });
-  const alive = await holdExclusively(join(options.data, "agent.lock"));
-  if (!alive) throw new Error(`another agent lives on ${options.data}: stop it, or give this one a folder of its own`);
-  return new ProcessCopies(folder, options, alive);
+  const rehearsals = join(options.data, "rehearsals");
+  await rm(rehearsals, { recursive: true, force: true }); // Of spares that were killed together with their agent.
+  return new ProcessCopies(folder, options, rehearsals);
 }
 
 class ProcessCopies implements Copies {
   readonly #folder: string;
   readonly #options: ProcessCopiesOptions;
-  readonly #alive: DatabaseSync;
   readonly #processes: SupervisorProcesses;
   readonly #copies = new Map<string, ProcessCopy>();
   readonly #launching = new Map<string, Promise<Copy>>();
@@ -56,11 +54,10 @@ class ProcessCopies implements Copies {
     gone: (copyId) => this.#gone(copyId),
   };
 
-  constructor(folder: string, options: ProcessCopiesOptions, alive: DatabaseSync) {
+  constructor(folder: string, options: ProcessCopiesOptions, rehearsals: string) {
     this.#folder = folder;
     this.#options = options;
-    this.#alive = alive;
-    this.#processes = new SupervisorProcesses(options.hypervisor);
+    this.#processes = new SupervisorProcesses(options.hypervisor, rehearsals);
   }
 
   launch(request: CopyRequest): Promise<Copy> {
@@ -98,7 +95,6 @@ class ProcessCopies implements Copies {
     for (const copy of this.#copies.values()) copy.detach();
     this.#copies.clear();
     await this.#processes.close();
-    if (this.#alive.isOpen) this.#alive.close();
   }
 
   async #launch(request: CopyRequest): Promise<Copy> {

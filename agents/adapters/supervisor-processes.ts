@@ -1,7 +1,9 @@
 // Starts the processes of supervisors: detached, so that they outlive the agent, with nothing in their arguments or
 // their environment that anybody may not read. One may be kept ahead, its hypervisor warm.
 import { type ChildProcess, spawn } from "node:child_process";
-import { dirname } from "node:path";
+import { randomBytes } from "node:crypto";
+import { rm } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { VmSpec } from "../../schemas/vm.ts";
 import { type Order, OrderAnswer } from "../supervisor/protocol.ts";
@@ -23,6 +25,7 @@ type SupervisorProcess = ChildProcess & {
 
 export class SupervisorProcesses {
   readonly #hypervisor: VmSpec["hypervisor"];
+  readonly #rehearsals: string;
   readonly #orderWithinMs: number;
   #spare: SupervisorProcess | null = null;
   /** Of the guest launched last: the next one will be much like it. */
@@ -30,18 +33,23 @@ export class SupervisorProcesses {
   #isSpareWanted = false;
   #replenishing: NodeJS.Timeout | null = null;
 
-  /** @param orderWithinMs a process that has not answered its order by then is ended */
-  constructor(hypervisor: VmSpec["hypervisor"], orderWithinMs = 60_000) {
+  /** @param rehearsals where each spare has a folder for its rehearsal; made if absent
+   *  @param orderWithinMs a process that has not answered its order by then is ended */
+  constructor(hypervisor: VmSpec["hypervisor"], rehearsals: string, orderWithinMs = 60_000) {
     this.#hypervisor = hypervisor;
+    this.#rehearsals = rehearsals;
     this.#orderWithinMs = orderWithinMs;
   }
 
   keepSpare(): void {
     this.#isSpareWanted = true;
     if (this.#spare) return;
-    const spare = start([this.#hypervisor, "spare", String(this.#memoryMiB)]);
+    const rehearsal = join(this.#rehearsals, randomBytes(6).toString("hex"));
+    const spare = start([this.#hypervisor, "spare", String(this.#memoryMiB), rehearsal]);
     this.#spare = spare;
     spare.once("exit", () => {
+      // One that was killed in the middle of it has left it.
+      rm(rehearsal, { recursive: true, force: true }).catch(() => {});
       if (this.#spare === spare) this.#spare = null;
     });
     unref(spare);

@@ -1,7 +1,7 @@
 // The process of one copy's supervisor. It is started ahead or at need, waits on its input for the one order that it
 // serves, and outlives the agent that gave it. Without an order it ends with its agent.
-//   main.ts <embedded> [spare [<MiB>]]   spare: also makes itself and the hypervisor ready for a first guest, of so
-//                                        much memory
+//   main.ts <embedded> [spare <MiB> <folder>]   spare: also makes itself and the hypervisor ready for a first guest, of
+//                                               so much memory; the folder is made for it, and gone afterwards
 import { appendFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import type { DatabaseSync } from "node:sqlite";
@@ -107,7 +107,7 @@ function removeFolder(directory: string): void {
 process.stdout.on("error", () => {});
 process.on("SIGHUP", () => {});
 
-const [kind, spare, memoryMiB] = process.argv.slice(2);
+const [kind, spare, memoryMiB, rehearsal = ""] = process.argv.slice(2);
 const hypervisor = loadHypervisor(kind, Number(memoryMiB ?? 0));
 /** What an order waits for: the rehearsal of a spare, which takes a moment and must not meet a real life. */
 const ready = hypervisor.then(
@@ -115,7 +115,7 @@ const ready = hypervisor.then(
     if (spare !== "spare") return;
     await loaded.warm().catch(() => {});
     const { rehearse } = await import("./rehearsal.ts");
-    await rehearse().catch(() => {}); // It only makes the first life slower.
+    await rehearse(rehearsal).catch(() => {}); // It only makes the first life slower.
   },
   () => {}, // The order is answered with it.
 );

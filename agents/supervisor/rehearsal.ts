@@ -1,8 +1,7 @@
 // A supervisor kept ahead plays one whole life of a copy beforehand, on a scratch folder and a machine that does
 // nothing, so that its code is compiled and its files' way to the disk is warm. Code that runs for the first time would
 // lie within a guest's pause.
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { holdExclusively } from "../adapters/exclusive-file.ts";
 import { FileGate } from "../adapters/file-gate.ts";
@@ -19,8 +18,9 @@ const lives = 3;
 const noUlid = "0".repeat(26);
 const stream = { migrationId: `mig_${noUlid}`, key: new Uint8Array(32) };
 
-export async function rehearse(): Promise<void> {
-  const folder = await mkdtemp(join(tmpdir(), "drover-rehearsal-"));
+/** @param folder on the disk of the copies to come; its agent removes it when this process is killed meanwhile */
+export async function rehearse(folder: string): Promise<void> {
+  await mkdir(folder, { recursive: true, mode: 0o700 });
   try {
     for (let life = 0; life < lives; life += 1) await playLife(join(folder, `${life}`), folder, life);
   } finally {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { readdirSync, readFileSync, readlinkSync, renameSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, renameSync } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -143,17 +143,6 @@ test("a copy that was destroyed can be launched again under its name", async () 
   }
 });
 
-test("a second agent on the same data folder is refused by name", async () => {
-  const bench = await makeBench();
-  try {
-    await bench.hosts[0].openAgent();
-    const options = { data: bench.hosts[0].data, sharedVolume: "/nowhere", hypervisor: "embedded" as const };
-    await assert.rejects(openProcessCopies(options), /another agent lives on/);
-  } finally {
-    await bench.close();
-  }
-});
-
 test("the stream's key is in no argument, no environment and no file of any process", async () => {
   const bench = await makeBench();
   try {
@@ -210,6 +199,27 @@ test("a spare serves the next launch, and ends with its agent when it was not us
     const unused = await childOf(process.pid);
     await bench.hosts[0].killAgent();
     while (isAlive(unused)) await delay(5);
+  } finally {
+    await bench.close();
+  }
+});
+
+test("a spare that is killed in the middle of its rehearsal leaves no file, whether its agent lives or not", async () => {
+  const bench = await makeBench();
+  const [host] = bench.hosts;
+  const folder = join(host.data, "rehearsals");
+  const rehearsals = () => (existsSync(folder) ? readdirSync(folder) : []);
+  try {
+    const copies = await host.openAgent();
+    copies.keepSpare();
+    const spare = await childOf(process.pid);
+    for (let waited = 0; rehearsals().length === 0 && waited < 10_000; waited++) await delay(1);
+    assert.equal(rehearsals().length, 1, "the rehearsal is under way, in the data folder");
+    process.kill(spare, "SIGKILL");
+    while (rehearsals().length > 0) await delay(5);
+    mkdirSync(join(folder, "of-an-agent-killed-too"));
+    await host.openAgent();
+    assert.deepEqual(rehearsals(), []);
   } finally {
     await bench.close();
   }
@@ -399,7 +409,7 @@ test("a supervisor that hangs holds up no list: its copy says so, and is asked a
 
 test("a supervisor's process that does not answer its order is ended", async () => {
   const folder = await temporaryFolder();
-  const processes = new SupervisorProcesses("embedded", 500);
+  const processes = new SupervisorProcesses("embedded", join(folder.path, "rehearsals"), 500);
   try {
     processes.keepSpare();
     const pid = await childOf(process.pid);
