@@ -113,7 +113,9 @@ async function expectPeer(
       inHandshake.delete(socket);
     }
   });
-  await listening(server, destination.address, options.port);
+  await listening(server, destination.address, options.port).catch((error: Error) => {
+    throw new Error(`${error.message} (DROVER_MIGRATION_ADDRESS and DROVER_PEER_PORT of ${destination.hostId})`);
+  });
   return () => {
     stopped.abort(new Error("no peer is expected any more"));
     for (const socket of inHandshake) socket.destroy();

@@ -58,6 +58,8 @@ export type DestinationEvent =
   | { kind: "launched" }
   | { kind: "launch-failed"; detail: string }
   | { kind: "listening" }
+  /** It is tried again until the part is over; the machine decides how long that may hold up a preparation. */
+  | { kind: "listen-failed"; detail: string }
   | { kind: "receiving"; endpoint: StreamEndpoint }
   | { kind: "peer-linked" }
   | { kind: "peer-lost" }
@@ -102,6 +104,8 @@ export type DestinationStep = { state: DestinationState; commands: DestinationCo
 
 /** How long the source may take to come and to begin. */
 export const sourcePatienceMs = 30_000;
+/** How long the listener for the source may fail to open: the migration before may have the port for a moment. */
+export const listenPatienceMs = 3000;
 /** How long an incomplete copy waits for its source after the peer link broke. */
 export const orphanPatienceMs = 5000;
 export const retryMs = 300;

@@ -13,6 +13,7 @@ import {
   type DestinationStage,
   type DestinationState,
   type DestinationStep,
+  listenPatienceMs,
   orphanPatienceMs,
   retryMs,
   sourcePatienceMs,
@@ -136,6 +137,10 @@ const stages: { [S in DestinationStage]: Handler } = {
         return step(state, { kind: "open-stream" });
       case "launch-failed":
         return discard(intend(state, "preparation-failed", event.detail));
+      case "listen-failed":
+        return atMs - state.startedAtMs < listenPatienceMs
+          ? step(state)
+          : discard(intend(state, "preparation-failed", `the peer link cannot be opened: ${event.detail}`));
       case "receiving":
         return step(
           { ...state, stage: "loading", startedAtMs: atMs },

@@ -18,7 +18,8 @@ export interface PeerLinks {
   connect(identity: PeerIdentity, timeoutMs: number): Promise<PeerLink>;
   /** Destination: listens on its migration address while the migration is expected. `onLink` is called for every link
    *  that has shaken hands (a source that reconnects makes a new one; it replaces the old). Strangers are turned away.
-   *  @returns how to stop listening */
+   *  @returns how to stop listening
+   *  @throws when nothing can listen there now: the message names the address, the port and the variables they are from */
   expect(identity: PeerIdentity, onLink: (link: PeerLink) => void): Promise<() => Promise<void>>;
 }
 

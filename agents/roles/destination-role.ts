@@ -239,8 +239,8 @@ export class DestinationRole implements Role {
     }
   }
 
-  async #expectPeer(): Promise<void> {
-    if (this.#stopExpecting) return;
+  async #expectPeer(pauseMs = 100): Promise<void> {
+    if (this.#stopExpecting || this.#isAbandoned) return;
     try {
       const stop = await this.#context.peerLinks.expect(identityOf(this.#entry.claimed), (link) => this.#onLink(link));
       if (this.#isAbandoned) {
@@ -250,9 +250,12 @@ export class DestinationRole implements Role {
       this.#stopExpecting = stop;
       this.#feed({ kind: "listening" });
     } catch (error) {
-      // The port may be taken for a moment by the migration before; the source keeps trying as well.
+      if (this.#isAbandoned) return;
       this.#context.log({ event: "listen-failed", migrationId: this.migrationId, error: messageOf(error) });
-      this.#undo.push(this.#context.clock.after(100, () => void this.#expectPeer()));
+      // Also a guest that has arrived is better off with a link to its source, so it is tried as long as there is a part.
+      const again = () => void this.#expectPeer(Math.min(1000, 2 * pauseMs));
+      this.#undo.push(this.#context.clock.after(pauseMs, again));
+      this.#feed({ kind: "listen-failed", detail: messageOf(error) });
     }
   }
 

@@ -3,11 +3,14 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, readdirSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
+import { createServer } from "node:net";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
 import { type Cluster, startCluster } from "../../cli/cluster/cluster.ts";
+import { startGuest } from "../../cli/demo/guests.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 
 const program = join(import.meta.dirname, "..", "..", "agents", "main.ts");
@@ -146,6 +149,33 @@ describe("an agent beside a cluster", { skip: existsSync("/proc/self/environ") ?
       await refusal({ ...joined(), ...fresh }),
       /^DROVER_JOIN_TOKEN_FILE: joining was refused \(.*new token/,
     );
+  });
+
+  test("a peer port that another has: the migration ends by name, the guest runs on, and moves once the port is free", async () => {
+    const { api, name } = cluster;
+    await startGuest(api, name, "vm-1", "host-a", { memoryMiB: 16, dirtyMiBPerSecond: 1 });
+    const pid = cluster.children.agents.get("host-b")?.pid;
+    const port = Number(/DROVER_PEER_PORT=(\d+)/.exec(readFileSync(`/proc/${pid}/environ`, "latin1"))?.[1]);
+    const other = createServer((socket) => socket.destroy()).listen({ host: "127.0.0.12", port });
+    other.unref();
+    await once(other, "listening");
+    const move = async () => {
+      const { id } = await api.requestMigration(name, { vm: "vm-1", destination: "host-b" });
+      for (;;) {
+        const migration = await api.getMigration(name, id);
+        if (migration.endedAt !== null) return migration;
+        await delay(50);
+      }
+    };
+    const beganAtMs = performance.now();
+    const failed = await move();
+    assert.deepEqual([failed.phase, failed.verdict, failed.reason], ["failed", "aborted", "preparation-failed"]);
+    assert.match(failed.detail ?? "", new RegExp(`EADDRINUSE.*127\\.0\\.0\\.12:${port}.*DROVER_PEER_PORT of host-b`));
+    assert.ok(performance.now() - beganAtMs < 15_000, "in bounded time");
+    assert.equal((await api.getVm(name, "vm-1")).runState, "running");
+    other.close();
+    await once(other, "close");
+    assert.equal((await move()).phase, "completed");
   });
 
   test("I6: once joined it starts without the control plane; a killed agent's folder is free at once", async () => {

@@ -299,3 +299,21 @@ test("an assignment that has expired launches nothing, and the record says so", 
   assert.deepEqual(kinds(step.commands), ["destroy-copy"]);
   assert.deepEqual(kinds(run(step.state, { kind: "destroyed" }).commands), ["destination-aborts"]);
 });
+
+test("a listener that stays shut ends the preparation by name; what lasts a moment, and what comes later, does not", () => {
+  const failed: DestinationEvent = { kind: "listen-failed", detail: "listen EADDRINUSE" };
+  const preparing = run(begun, [{ kind: "started", isExpired: false }, 1000]).state;
+  assert.deepEqual(run(preparing, [failed, 3900]), { state: preparing, commands: [] });
+  const ended = run(preparing, { kind: "launched" }, [failed, 4000]);
+  assert.equal(ended.state.stage, "discarding");
+  assert.deepEqual(kinds(ended.commands), ["destroy-copy"]);
+  assert.deepEqual(ended.state.withdrawal, {
+    reason: "preparation-failed",
+    detail: "the peer link cannot be opened: listen EADDRINUSE",
+  });
+  assert.deepEqual(kinds(run(ended.state, { kind: "destroyed" }).commands), ["destination-aborts"]);
+  for (const later of [toLoading, toCommitting, toStarting]) {
+    const { state } = run(begun, ...later);
+    assert.deepEqual(run(state, [failed, 60_000]).state, state);
+  }
+});
