@@ -8,6 +8,7 @@ export const exitCodes = {
   refused: 7,
   timedOut: 124,
   interrupted: 130,
+  unread: 141,
 } as const;
 export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];
 

@@ -1,6 +1,8 @@
-// Ctrl-C and its relatives, and the death of whoever launched this process, as one promise and one signal.
+// Ctrl-C and its relatives, the death of whoever launched this process, and output that nobody reads any more, as one
+// promise and one signal.
 import { whenLauncherGone } from "../infra/launcher.ts";
 import { CommandFailure, exitCodes } from "./exit.ts";
+import { whenUnread } from "./unread.ts";
 
 export type Interrupt = {
   signal: AbortSignal;
@@ -23,11 +25,13 @@ export function awaitInterrupt(): Interrupt {
   const signals: NodeJS.Signals[] = ["SIGINT", "SIGTERM", "SIGHUP"];
   for (const name of signals) process.on(name, onSignal);
   const stopWatching = whenLauncherGone(() => interrupt("interrupted: whoever launched this is gone"));
+  const stopListening = whenUnread((failure) => controller.abort(failure));
   return {
     signal: controller.signal,
     promise,
     dispose: () => {
       stopWatching();
+      stopListening();
       for (const name of signals) process.removeListener(name, onSignal);
     },
   };

@@ -3,7 +3,7 @@
 import { randomBytes } from "node:crypto";
 import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { isAbsolute, join } from "node:path";
 import { type Reaper, startReaper } from "../../infra/reaper.ts";
 import { makeKeyPair, toBase64Url } from "../../schemas/signing.ts";
 import { type Api, createApi } from "../api.ts";
@@ -55,6 +55,9 @@ export const hostName = (index: number): string => `host-${String.fromCharCode(9
 
 /** @throws when a part does not start; nothing is left then */
 export async function startCluster(options: ClusterOptions): Promise<Cluster> {
+  if (!isAbsolute(tmpdir())) {
+    throw new UsageError(`TMPDIR is "${tmpdir()}": set it to an absolute path, of a folder that takes files`);
+  }
   const folder = await mkdtemp(join(tmpdir(), "drover-")).catch((error: NodeJS.ErrnoException) => {
     throw new UsageError(
       `TMPDIR is ${tmpdir()}, where no folder can be made (${error.code}); set it to one that takes files`,

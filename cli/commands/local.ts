@@ -5,6 +5,7 @@ import type { Command } from "../command.ts";
 import { demoHelp, readDemoOptions } from "../demo/options.ts";
 import { UsageError } from "../exit.ts";
 import { awaitInterrupt } from "../interrupt.ts";
+import { whenUnread } from "../unread.ts";
 
 export const demoCommand: Command = {
   name: "demo",
@@ -69,6 +70,7 @@ export const agentCommand: Command = {
   DROVER_MIGRATION_ADDRESS=10.9.0.11 DROVER_JOIN_TOKEN_FILE=/run/join-token drover agent`,
   run: async (args) => {
     if (args.length > 0) throw new UsageError("drover agent takes no arguments: it reads its environment");
+    whenUnread(() => {}); // The agent goes on without its log.
     await import("../../agents/main.ts");
     // The agent ends this process itself.
     await new Promise(() => {});

@@ -46,6 +46,18 @@ export function readConfiguration(environment: Environment): Configuration {
       `DROVER_LEASE_MS is ${leaseMs} and DROVER_HEARTBEAT_MS ${heartbeatMs}: a lease must outlast two heartbeats; set it to ${2 * heartbeatMs} or more.`,
     );
   }
+  const busyHeartbeatMs = readNumber(
+    environment,
+    "DROVER_BUSY_HEARTBEAT_MS",
+    50,
+    60_000,
+    defaultSettings.busyHeartbeatMs,
+  );
+  if (leaseMs < 2 * busyHeartbeatMs) {
+    throw new BadEnvironment(
+      `DROVER_BUSY_HEARTBEAT_MS is ${busyHeartbeatMs} and DROVER_LEASE_MS ${leaseMs}: a lease must outlast two heartbeats; set it to ${Math.floor(leaseMs / 2)} or less.`,
+    );
+  }
   return {
     listen: readListen(environment),
     table,
@@ -62,7 +74,7 @@ export function readConfiguration(environment: Environment): Configuration {
       tableId: readName(environment, "DROVER_TABLE_ID"),
       restoreEpoch: readNumber(environment, "DROVER_RESTORE_EPOCH", 0, 2 ** 20, defaultSettings.restoreEpoch),
       heartbeatMs,
-      busyHeartbeatMs: readNumber(environment, "DROVER_BUSY_HEARTBEAT_MS", 50, 60_000, defaultSettings.busyHeartbeatMs),
+      busyHeartbeatMs,
       leaseMs,
     },
   };

@@ -1,7 +1,9 @@
 // The control plane as a Node process: reads the environment, serves until SIGTERM, finishes what is open, ends with 0.
 import { readFileSync } from "node:fs";
+import { createServer } from "node:net";
 import process from "node:process";
 import { type ServerType, serve } from "@hono/node-server";
+import { signerFrom } from "../../schemas/signing.ts";
 import { createLongPollDoorbell } from "../adapters/long-poll-doorbell.ts";
 import { createApp } from "../http/app.ts";
 import { installBootstrapKey } from "../operations/api-keys.ts";
@@ -45,15 +47,16 @@ async function openPorts(configuration: Configuration): Promise<Ports> {
     throw new BadEnvironment("DROVER_BOOTSTRAP_KEY_FILE must hold one API key: 16 to 512 printable ASCII characters.");
   }
   const signingKey = readSecret("DROVER_SIGNING_KEY_FILE", configuration.signingKeyFile);
+  await signerFrom(signingKey).catch(() => {
+    throw new BadEnvironment("DROVER_SIGNING_KEY_FILE must hold one Ed25519 private key: PKCS #8 in base64url.");
+  });
   const doorbell = await openDoorbell(configuration);
   const atStep = haltsFrom(process.env);
   atStep?.("table:opened", "before");
   const table = await openNamedTable(configuration);
   atStep?.("table:opened", "after");
   const { settings } = configuration;
-  const system = await systemPorts({ table, doorbell, signingKey, settings }).catch(() => {
-    throw new BadEnvironment("DROVER_SIGNING_KEY_FILE must hold one Ed25519 private key: PKCS #8 in base64url.");
-  });
+  const system = await systemPorts({ table, doorbell, signingKey, settings });
   const ports: Ports = { ...system, ...(atStep ? { atStep } : {}) };
   const naming = await nameTable(ports).catch((error: unknown) => {
     if (configuration.table.kind !== "dynamodb") throw error;
@@ -111,6 +114,7 @@ for (const stream of [process.stdout, process.stderr]) stream.on("error", () => 
 
 async function main(): Promise<void> {
   const configuration = readConfiguration(process.env);
+  await requireListenable(configuration.listen);
   const track = keepTrack();
   const ports: Ports = { ...(await openPorts(configuration)), defer: track.defer, onTableFault };
   const { host: hostname, port } = configuration.listen;
@@ -120,9 +124,7 @@ async function main(): Promise<void> {
     process.stdout.write(`${JSON.stringify({ listening: `http://${host}:${info.port}` })}\n`);
   });
   server.on("error", (error) => {
-    process.stderr.write(
-      `DROVER_LISTEN: cannot listen on ${hostname}:${port} (${error.message}); choose a free port.\n`,
-    );
+    process.stderr.write(`${explainListening(configuration.listen, error)}\n`);
     process.exit(2);
   });
   if ("keepAliveTimeout" in server) server.keepAliveTimeout = 65_000; // Agents keep their connection warm.
@@ -143,6 +145,24 @@ async function main(): Promise<void> {
       void close(server, ports, track.settle);
     });
   }
+}
+
+/** Before the table is touched: a process that cannot serve leaves no trace in it. */
+async function requireListenable(listen: Configuration["listen"]): Promise<void> {
+  const probe = createServer();
+  const failure = await new Promise<Error | null>((resolve) => {
+    probe.once("error", resolve);
+    probe.listen({ ...listen, exclusive: true }, () => probe.close(() => resolve(null)));
+  });
+  if (failure) throw new BadEnvironment(explainListening(listen, failure));
+}
+
+function explainListening({ host, port }: Configuration["listen"], error: Error): string {
+  const wayOut =
+    (error as NodeJS.ErrnoException).code === "EADDRINUSE"
+      ? "choose a free port, or 0 for any"
+      : "name an address of this machine, such as 127.0.0.1, and a port that this user may have";
+  return `DROVER_LISTEN: cannot listen on ${host}:${port} (${error.message}); ${wayOut}.`;
 }
 
 /** The doorbell goes first: hosts that wait at it are open requests. */

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, globSync, readFileSync, rmSync } from "node:fs";
-import { join } from "node:path";
+import { delimiter, join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { DemoDocument } from "../../cli/demo/document.ts";
 import { build } from "../../infra/build.ts";
@@ -14,6 +14,12 @@ const drover = (...args: string[]): string =>
     encoding: "utf8",
     stdio: ["ignore", "pipe", "pipe"],
   });
+
+/** Without what a script of this project puts before it. */
+function systemEnvironment(): NodeJS.ProcessEnv {
+  const folders = (process.env["PATH"] ?? "").split(delimiter).filter((folder) => !folder.includes("node_modules"));
+  return { ...process.env, PATH: folders.join(delimiter) };
+}
 
 describe("the package", () => {
   before(() => build(out));
@@ -33,6 +39,21 @@ describe("the package", () => {
 
   test("the command tells its help", () => {
     assert.match(drover("--help"), /drover demo/);
+  });
+
+  test("an older Node is told which one is needed, in one line", () => {
+    const command = join(out, "cli", "main.js");
+    const pretended = `Object.defineProperty(process.versions, "node", { value: "20.20.2" })`;
+    const older = [[process.execPath, "--import", `data:text/javascript,${pretended}`]];
+    // A real one, where the machine has it.
+    const system = spawnSync("/usr/bin/env", ["node", "--version"], { encoding: "utf8", env: systemEnvironment() });
+    if (/^v(18|20|22)\./.test(system.stdout ?? "")) older.push(["/usr/bin/env", "node"]);
+    for (const [program = "", ...words] of older) {
+      const ended = spawnSync(program, [...words, command, "--help"], { encoding: "utf8", env: systemEnvironment() });
+      assert.equal(ended.status, 2, ended.stderr);
+      assert.equal(ended.stdout, "");
+      assert.match(ended.stderr, /^drover: needs Node 24\.15 or newer, and .* is v.*; install one from nodejs\.org\n$/);
+    }
   });
 
   test("the command runs a whole cluster and moves a guest", {

@@ -2,8 +2,9 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { closeSync, openSync } from "node:fs";
+import { closeSync, existsSync, openSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
+import { type AddressInfo, createServer } from "node:net";
 import { createInterface } from "node:readline";
 import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -88,6 +89,29 @@ for (const [name, value] of [
     assert.ok(!stderr.includes(apiKey));
   });
 }
+
+test("what cannot be served or signed is refused before there is a table", async () => {
+  const taken = createServer().listen(0, "127.0.0.1");
+  await once(taken, "listening");
+  const { port } = taken.address() as AddressInfo;
+  const path = `${folder.path}/untouched.db`;
+  const cases = [
+    [{ DROVER_LISTEN: `127.0.0.1:${port}` }, /^DROVER_LISTEN: .*EADDRINUSE.*choose a free port/],
+    [
+      { DROVER_LISTEN: "192.0.2.1:0", DROVER_LISTEN_ANYWHERE: "behind-tls-proxy" },
+      /^DROVER_LISTEN: .*EADDRNOTAVAIL.*name an address of this machine/,
+    ],
+    [{ DROVER_SIGNING_KEY_FILE: `${folder.path}/nonsense` }, /^DROVER_SIGNING_KEY_FILE/],
+    [{ DROVER_BUSY_HEARTBEAT_MS: "16000" }, /^DROVER_BUSY_HEARTBEAT_MS is 16000 and DROVER_LEASE_MS 30000: .*15000/],
+  ] as const;
+  for (const [changes, says] of cases) {
+    const { code, stderr } = await run({ DROVER_TABLE: `sqlite:${path}`, ...changes });
+    assert.equal(code, 2, stderr);
+    assert.match(stderr, says);
+    assert.ok(!existsSync(path), "nothing was written");
+  }
+  taken.close();
+});
 
 test("a lease that two heartbeats would outlast is refused, naming both", async () => {
   const { code, stderr } = await run({ DROVER_LEASE_MS: "19999" });

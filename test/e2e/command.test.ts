@@ -1,0 +1,63 @@
+// The command as a process: its help, its version, and how it ends when nobody reads it.
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, test } from "node:test";
+import { DroverProcess } from "./processes.ts";
+
+const root = join(import.meta.dirname, "..", "..");
+function drover(args: string[], environment: Record<string, string> = {}) {
+  const options = { encoding: "utf8", env: { ...process.env, ...environment } } as const;
+  return spawnSync(process.execPath, [join(root, "cli", "main.ts"), ...args], options);
+}
+
+test("help is given however it is asked for", () => {
+  for (const [args, says] of [
+    [["--help"], /^Drover moves.*drover demo/s],
+    [["vm", "--help"], /^drover vm:.*drover vm start.*drover vm delete/s],
+    [["vm", "help"], /^drover vm:/],
+    [["help", "vm"], /^drover vm:/],
+    [["migration", "-h"], /^drover migration:.*drover migration start/s],
+    [["vm", "start", "--help"], /^drover vm start:/],
+    [["help", "vm", "start"], /^drover vm start:/],
+    [["vm", "help", "start"], /^drover vm start:/],
+    [["demo", "--help"], /^drover demo:/],
+  ] as const) {
+    const { status, stdout, stderr } = drover([...args]);
+    assert.equal(status, 0, stderr);
+    assert.match(stdout, says, args.join(" "));
+  }
+  const unknown = drover(["help", "vms"]);
+  assert.equal(unknown.status, 2);
+  assert.match(unknown.stderr, /there is no command "vms"/);
+});
+
+test("the version is the package's", () => {
+  const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+  assert.equal(drover(["--version"]).stdout, `drover ${version}\n`);
+});
+
+test("a TMPDIR that is no absolute path, or takes no folder, is refused by name", () => {
+  for (const TMPDIR of ["tmp", "/proc/drover"]) {
+    const { status, stderr } = drover(["demo"], { TMPDIR });
+    assert.equal(status, 2, stderr);
+    assert.match(stderr, /^drover: TMPDIR is .*; set it to|^drover: TMPDIR is .*: set it to/);
+  }
+});
+
+describe("a demo", { skip: existsSync("/proc/self/environ") ? false : "a local cluster needs /proc" }, () => {
+  test("that nobody reads any more takes everything down, and says so in one line", async () => {
+    const demo = new DroverProcess(["demo", "--memory", "16"]);
+    try {
+      await demo.until("stdout", /host-a at/);
+      demo.processes();
+      demo.child.stdout?.destroy();
+      assert.equal(await demo.ended, 141, demo.stderr);
+      assert.equal(demo.stderr, "drover: interrupted: nobody reads the output any more\n");
+      await demo.untilNothingLeft();
+    } finally {
+      await demo.dispose();
+    }
+  });
+});
