@@ -39,7 +39,7 @@ test("the version is the package's", () => {
 });
 
 test("a TMPDIR that is no absolute path, or takes no folder, is refused by name", () => {
-  for (const TMPDIR of ["tmp", "/proc/drover"]) {
+  for (const TMPDIR of [".", "/proc/drover"]) {
     const { status, stderr } = drover(["demo"], { TMPDIR });
     assert.equal(status, 2, stderr);
     assert.match(stderr, /^drover: TMPDIR is .*; set it to|^drover: TMPDIR is .*: set it to/);
