@@ -78,6 +78,9 @@ export async function joinCluster(config: AgentConfig, token: string, facts: Hos
     return await join({ url, cluster, host, dataFolder, token, facts, fetch });
   } catch (error) {
     if (error instanceof JoinRefused) {
+      if (error.code.startsWith("migration-address-")) {
+        throw new CannotStart(`DROVER_MIGRATION_ADDRESS: ${error.message}; set it to one that this host alone has`);
+      }
       throw new CannotStart(
         `DROVER_JOIN_TOKEN_FILE: ${error.message}; see DROVER_HOST and DROVER_CLUSTER, and take a new token for this host`,
       );

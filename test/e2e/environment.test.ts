@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
-import { mkdir } from "node:fs/promises";
+import { mkdir, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -148,6 +148,16 @@ describe("an agent beside a cluster", { skip: existsSync("/proc/self/environ") ?
     assert.match(
       await refusal({ ...joined(), ...fresh }),
       /^DROVER_JOIN_TOKEN_FILE: joining was refused \(.*new token/,
+    );
+  });
+
+  test("refuses the migration address of another host of the cluster, naming its variable", async () => {
+    const { token } = await cluster.api.createJoinToken(cluster.name, "host-c");
+    await writeFile(path("volume/token-c"), token);
+    const fresh = { DROVER_DATA: path("c/data"), DROVER_RUN: path("c/run"), DROVER_HOST: "host-c" };
+    assert.match(
+      await refusal({ ...joined(), ...fresh, DROVER_JOIN_TOKEN_FILE: path("volume/token-c") }),
+      /^DROVER_MIGRATION_ADDRESS: joining was refused \(migration-address-taken\).*host-a.*; set it to one/,
     );
   });
 
