@@ -165,7 +165,7 @@ export class Agent {
     const answer = await this.#context.controlPlane.heartbeat({
       ...(isNews ? { facts } : {}),
       guests: this.#duties.guestReports(),
-      alarms: this.#duties.alarms(),
+      alarms: await this.#duties.alarms(),
       hostAlarms: this.#hostAlarms(),
     });
     if (answer.kind === "unknown") {

@@ -3,6 +3,7 @@
 import type { AgentReport, CopyAlarm, CopyDuty } from "../schemas/agent.ts";
 import type { GuestReport } from "../schemas/vm.ts";
 import { durable } from "./durable-step.ts";
+import { GuestWatch } from "./guest-watch.ts";
 import { messageOf } from "./message-of.ts";
 import type { Copy, CopyEvent, CopyStatus, PermitOutcome } from "./ports/copies.ts";
 import { Lane, type RoleContext, tell } from "./roles/context.ts";
@@ -23,6 +24,7 @@ export class Duties {
   readonly #told = new Map<string, string>();
   /** Copies that were reported gone: a copy begins once, and never again. */
   readonly #done = new Set<string>();
+  readonly #watch: GuestWatch;
   readonly #alarms = new Map<string, CopyAlarm>();
   /** Gaps that the control plane has yet to hear of, by migration. */
   readonly #gaps = new Map<string, number>();
@@ -50,6 +52,7 @@ export class Duties {
     },
   ) {
     this.#context = context;
+    this.#watch = new GuestWatch(context.clock);
     this.#isFirstLife = isFirstLife;
     this.#bindingOf = hooks.bindingOf;
     this.#supersede = hooks.supersede;
@@ -70,6 +73,7 @@ export class Duties {
     this.#guests.delete(copyId);
     this.#told.delete(copyId);
     this.#alarms.delete(copyId);
+    this.#watch.forget(copyId);
     this.#fromBefore.delete(copyId);
   }
 
@@ -78,8 +82,17 @@ export class Duties {
   }
 
   /** What stands wrong with copies of this host. */
-  alarms(): CopyAlarm[] {
-    return [...this.#alarms.values()];
+  async alarms(): Promise<CopyAlarm[]> {
+    const toExecute = new Set(this.#duties.filter((duty) => this.#isToExecute(duty)).map(({ copyId }) => copyId));
+    const silent = await this.#watch.alarms(this.#copies.values(), (copyId) => toExecute.has(copyId));
+    return [...this.#alarms.values(), ...silent];
+  }
+
+  /** Nothing but a fault keeps the guest from executing here: neither its user, nor a gate, nor its lock file. */
+  #isToExecute({ copyId, wantedRunState, hasRun }: CopyDuty): boolean {
+    const isBegun = hasRun || (this.#told.get(copyId)?.startsWith("running ") ?? false);
+    const isBarred = this.#alarms.get(copyId)?.code === "run-refused";
+    return wantedRunState === "running" && isBegun && !isBarred && this.#bindingOf(copyId) !== "bound";
   }
 
   guestReports(): { vm: string; copyId: string; report: GuestReport }[] {
@@ -303,6 +316,7 @@ export class Duties {
     switch (event.kind) {
       case "guest-reported":
         this.#guests.set(copy.copyId, { vm: copy.vmId, report: event.report });
+        this.#watch.heard(copy.copyId, event.report);
         return;
       case "gap-measured":
         if (!copy.migrationId) return;
@@ -316,6 +330,7 @@ export class Duties {
       case "ended":
         this.#alarms.delete(copy.copyId);
         this.#guests.delete(copy.copyId);
+        this.#watch.forget(copy.copyId);
         this.#wantSweep();
         return;
       case "supervisor-lost":

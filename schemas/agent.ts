@@ -67,12 +67,14 @@ export const JoinAnswer = z
 export type JoinAnswer = z.infer<typeof JoinAnswer>;
 
 /** Something wrong with a copy that only its host can see; it stands for as long as heartbeats say so.
- *  lock-file-not-held: the guest executes without its lock file. run-refused: it may run and cannot. */
+ *  lock-file-not-held: the guest executes without its lock file. run-refused: it may run and cannot.
+ *  guest-silent: it is to execute, and its own heartbeat stands. */
 export const CopyAlarm = z.object({
   vm: VmId,
   copyId: CopyId,
-  code: z.enum(["lock-file-not-held", "run-refused"]),
+  code: z.enum(["lock-file-not-held", "run-refused", "guest-silent"]),
   detail: saidText(1000),
+  standsForMs: z.int().min(0).optional().meta({ description: "For how long by now, where the host can tell." }),
 });
 export type CopyAlarm = z.infer<typeof CopyAlarm>;
 

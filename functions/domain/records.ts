@@ -69,11 +69,13 @@ export type SlotMigration = {
 
 export type { CopyDuty };
 
+export type StandingCopyAlarm = { code: CopyAlarm["code"]; detail: string; since: number };
+
 /** What a host's guests last said of themselves, by copy. */
 export type GuestReports = {
   reports: { [copyId: string]: { vmId: string; report: GuestReport; at: number } };
-  /** What stands wrong with copies of the host, by its last heartbeat. */
-  alarms: { [copyId: string]: { code: CopyAlarm["code"]; detail: string; since: number } };
+  /** What stands wrong with copies of the host, by its last heartbeat. An older program kept one of each copy. */
+  alarms: { [copyId: string]: StandingCopyAlarm[] | StandingCopyAlarm };
 };
 
 export type VmRecord = {

@@ -60,9 +60,10 @@ export function heartbeat(
       if (guests.length > 0 || alarms.length > 0 || Object.keys(stood).length > 0) {
         const seen: GuestReports = { reports: {}, alarms: {} };
         for (const { vm, copyId, report } of guests) seen.reports[copyId] = { vmId: vm, report, at: found.now };
-        for (const { copyId, code, detail } of alarms) {
-          const since = stood[copyId]?.code === code ? stood[copyId].since : found.now;
-          seen.alarms[copyId] = { code, detail, since };
+        for (const { copyId, code, detail, standsForMs = 0 } of alarms) {
+          const before = [stood[copyId] ?? []].flat().find((alarm) => alarm.code === code);
+          const since = before?.since ?? found.now - standsForMs;
+          seen.alarms[copyId] = [...[seen.alarms[copyId] ?? []].flat(), { code, detail, since }];
         }
         batch.put<GuestReports>(told, seen);
       }

@@ -150,7 +150,7 @@ export async function showVms(ports: Ports, clusterId: string, vms: readonly Sto
     const told = owner ? guests[[...hosts].indexOf(owner.hostId)]?.value : undefined;
     const isThere = vm.runState !== "stopped" && vm.runState !== "guest-lost";
     const guest = owner && isThere ? told?.reports[owner.copyId] : undefined;
-    const alarm = owner && isThere ? (told?.alarms?.[owner.copyId] ?? null) : null;
+    const alarms = owner && isThere ? [told?.alarms?.[owner.copyId] ?? []].flat() : [];
     const index = vm.migrationId ? moving.indexOf(vm.migrationId) : -1;
     const migration = migrations[index]?.value ?? null;
     const motion: InMotion | null = migration && {
@@ -158,7 +158,7 @@ export async function showVms(ports: Ports, clusterId: string, vms: readonly Sto
       progress: progress[index]?.value ?? null,
       sessions: { source: sessionOf(migration.source.hostId), destination: sessionOf(migration.destination.hostId) },
     };
-    return viewVm(vm, revision, { guest: guest?.report ?? null, alarm, motion }, now);
+    return viewVm(vm, revision, { guest: guest?.report ?? null, alarms, motion }, now);
   });
 }
 

@@ -53,7 +53,7 @@ export function viewVm(
   beside: {
     guest: GuestReport | null;
     /** What its owner's host says stands wrong with it. */
-    alarm: { code: string; detail: string; since: number } | null;
+    alarms: readonly { code: string; detail: string; since: number }[];
     motion: InMotion | null;
   },
   nowMs: number,
@@ -73,7 +73,7 @@ export function viewVm(
     deleteRequested: vm.deleteRequested,
     resetPending: isResetPending(vm),
     alarms: [
-      ...(beside.alarm ? [{ ...beside.alarm, since: instantText(beside.alarm.since) }] : []),
+      ...beside.alarms.map((alarm) => ({ ...alarm, since: instantText(alarm.since) })),
       ...(motion ? alarmsOf(motion, frozenSince, nowMs) : []),
     ],
     guest: beside.guest,

@@ -70,7 +70,7 @@ export function defineVm(
 }
 
 const shown = (vm: VmRecord, revision: number, at: number): Vm =>
-  viewVm(vm, revision, { guest: null, alarm: null, motion: null }, at);
+  viewVm(vm, revision, { guest: null, alarms: [], motion: null }, at);
 
 export async function listVms(ports: Ports, clusterId: string): Promise<Vm[] | Problem> {
   if (!(await readCluster(ports, clusterId)).value) return clusterUnknown(clusterId);

@@ -44,3 +44,33 @@ test("to and from a host that cannot journal no migration is asked for, and the 
     await world.host(bad).heartbeat({});
   }
 });
+
+test("what stands wrong with a guest is shown with its VM, each by its name, since it began, until it is told no more", async () => {
+  const world = await makeCluster(["host-a"]);
+  await runVm(world, "vm-1", "host-a");
+  const shown = async () => (await world.request("GET", "/vms/vm-1")).body;
+  const { copyId } = (await shown()).owner;
+  const silent = { vm: "vm-1", copyId, code: "guest-silent", detail: "the guest's own heartbeat stands at 7" };
+  const lockless = { vm: "vm-1", copyId, code: "lock-file-not-held", detail: "held by another" };
+  const at = (agoMs: number) => new Date(world.clock.nowMs - agoMs).toISOString();
+
+  const fellSilent = at(12_000);
+  await world.host("host-a").heartbeat({ alarms: [{ ...silent, standsForMs: 12_000 }] });
+  assert.deepEqual((await shown()).alarms, [{ code: silent.code, detail: silent.detail, since: fellSilent }]);
+
+  world.clock.nowMs += 10_000;
+  await world.host("host-a").heartbeat({ alarms: [lockless, { ...silent, standsForMs: 22_100 }] });
+  const since = (await shown()).alarms.map((alarm: { code: string; since: string }) => [alarm.code, alarm.since]);
+  assert.deepEqual(since, [
+    ["lock-file-not-held", at(0)],
+    ["guest-silent", fellSilent],
+  ]);
+
+  await world.host("host-a").heartbeat({ alarms: [lockless] });
+  assert.deepEqual(
+    (await shown()).alarms.map(({ code }: { code: string }) => code),
+    ["lock-file-not-held"],
+  );
+  await world.host("host-a").heartbeat({});
+  assert.deepEqual((await shown()).alarms, []);
+});
