@@ -1,0 +1,157 @@
+// npm run mutation: changes the code in small ways, one at a time, and looks whether a test notices (docs/mutation.md).
+// The tool is installed beside this file, and only by this.
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { delimiter, dirname, join } from "node:path";
+import { readArguments, readChoice } from "../../cli/arguments.ts";
+import { UsageError } from "../../cli/exit.ts";
+import { showTable } from "../../cli/units.ts";
+import { type Group, groups } from "./groups.ts";
+import { type FileScore, type Listed, type Report, readListed, type Survivor, scoreOf } from "./score.ts";
+
+const root = dirname(dirname(import.meta.dirname));
+const here = import.meta.dirname;
+const scratch = join(root, ".mutation");
+const reportPath = join(scratch, "report.json");
+const mostOfCore = 90;
+
+function install(): void {
+  if (existsSync(join(here, "node_modules"))) return;
+  process.stderr.write("Installing the mutation tool (npm ci) …\n");
+  const { status } = spawnSync("npm", ["ci", "--ignore-scripts", "--loglevel=error"], { cwd: here, stdio: "inherit" });
+  if (status !== 0) throw new Error("npm ci failed in infra/mutation");
+}
+
+function mutate(group: Group, files: readonly string[]): Report {
+  mkdirSync(scratch, { recursive: true });
+  const config = {
+    testRunner: "tap",
+    plugins: [join(here, "node_modules/@stryker-mutator/tap-runner/dist/src/index.js")],
+    mutate: files,
+    // Names of kinds are held by the types, and the rest is words for people.
+    mutator: { excludedMutations: ["StringLiteral"] },
+    tap: {
+      testFiles: group.tests,
+      nodeArgs: ["--disable-warning=ExperimentalWarning", "--test-reporter=tap", "-r", "{{hookFile}}", "{{testFile}}"],
+    },
+    coverageAnalysis: "perTest",
+    concurrency: 2,
+    tempDirName: ".mutation/sandbox",
+    tsconfigFile: "none.json",
+    reporters: ["progress-append-only", "json"],
+    jsonReporter: { fileName: reportPath },
+    ignorePatterns: ["infra/mutation/node_modules", ".mutation"],
+    allowEmpty: true,
+  };
+  const configPath = join(scratch, "config.json");
+  writeFileSync(configPath, JSON.stringify(config));
+  const stryker = join(here, "node_modules/@stryker-mutator/core/bin/stryker.js");
+  const { status } = spawnSync(process.execPath, [stryker, "run", configPath], {
+    cwd: root,
+    stdio: ["ignore", 2, 2],
+    // It starts each test as "node".
+    env: { ...process.env, PATH: `${dirname(process.execPath)}${delimiter}${process.env["PATH"] ?? ""}` },
+  });
+  if (status !== 0) throw new Error(`the mutation tool ended with ${status}`);
+  return JSON.parse(readFileSync(reportPath, "utf8")) as Report;
+}
+
+const percent = ({ killed, survivors, listed }: FileScore): string => {
+  const all = killed + survivors.length + listed;
+  return all === 0 ? "–" : `${(((killed + listed) / all) * 100).toFixed(1)} %`;
+};
+
+const describe = ({ file, line, column, mutator, from, to }: Survivor): string =>
+  `${file}:${line}:${column} ${mutator}\n    ${from}\n    → ${to}`;
+
+function page(scores: { group: string; score: FileScore }[], listed: Listed[]): string {
+  const rows = scores.map(
+    ({ group, score }) =>
+      `| \`${score.file}\` | ${group} | ${score.killed} | ${score.listed} | ${score.survivors.length} | ${percent(score)} |`,
+  );
+  const left = scores.flatMap(({ score }) => score.survivors);
+  return [
+    "| File | Part | Killed | Equivalent | Survived | Score |",
+    "|---|---|---:|---:|---:|---:|",
+    ...rows,
+    "",
+    "Equivalent, with the reason:",
+    "",
+    ...listed.map(({ file, from, to, why }) => `- \`${file}\`: \`${from}\` → \`${to}\`: ${why}`),
+    ...(listed.length === 0 ? ["- none"] : []),
+    "",
+    "Survived:",
+    "",
+    ...left.map(({ file, line, from, to }) => `- \`${file}\` line ${line}: \`${oneLine(from)}\` → \`${oneLine(to)}\``),
+    ...(left.length === 0 ? ["- none"] : []),
+    "",
+  ].join("\n");
+}
+
+const oneLine = (text: string): string => {
+  const line = text.replace(/\s+/g, " ").replaceAll("|", "\\|").replaceAll("`", "'");
+  return line.length > 120 ? `${line.slice(0, 120)} …` : line;
+};
+
+function writePage(text: string): void {
+  const path = join(root, "docs/mutation.md");
+  const begin = "<!-- written by npm run mutation -- --write -->\n";
+  const before = readFileSync(path, "utf8").split(begin)[0] ?? "";
+  writeFileSync(path, `${before}${begin}\n${text}`);
+}
+
+function main(): number {
+  const text = { type: "string" } as const;
+  const flag = { type: "boolean", default: false } as const;
+  const { values } = readArguments(process.argv.slice(2), { only: text, file: text, write: flag });
+  const only = readChoice("only", values.only, ["rule", "core", "all"] as const, "all");
+  const chosen = groups
+    .filter(({ name }) => only === "all" || name === only)
+    .map((group) => ({ group, files: group.files.filter((file) => !values.file || file.includes(values.file)) }))
+    .filter(({ files }) => files.length > 0);
+  if (chosen.length === 0) throw new UsageError(`--file: no file under mutation has "${values.file}" in its path`);
+  install();
+  const listed = readListed();
+  const scores: { group: string; score: FileScore }[] = [];
+  try {
+    for (const { group, files } of chosen) {
+      for (const score of scoreOf(mutate(group, files), listed)) scores.push({ group: group.name, score });
+    }
+  } finally {
+    rmSync(scratch, { recursive: true, force: true });
+  }
+  const files = new Set(chosen.flatMap((each) => each.files));
+  const stale = listed.filter((each) => files.has(each.file) && !each.isMet);
+  for (const { score } of scores)
+    for (const survivor of score.survivors) process.stdout.write(`${describe(survivor)}\n`);
+  for (const { file, from, to } of stale) process.stdout.write(`listed, and not met: ${file}: ${from} → ${to}\n`);
+  const cells = scores.map(({ group, score }) => [
+    score.file,
+    group,
+    String(score.killed),
+    String(score.listed),
+    String(score.survivors.length),
+    percent(score),
+  ]);
+  process.stdout.write(
+    `\n${showTable([["file", "part", "killed", "equivalent", "survived", "score"], ...cells], "")}\n`,
+  );
+  if (values.write) writePage(page(scores, listed));
+
+  const ofRule = scores.filter(({ group }) => group === "rule").flatMap(({ score }) => score.survivors);
+  const ofCore = scores.filter(({ group }) => group === "core").map(({ score }) => score);
+  const killed = ofCore.reduce((sum, score) => sum + score.killed + score.listed, 0);
+  const all = killed + ofCore.reduce((sum, score) => sum + score.survivors.length, 0);
+  const isCoreGood = all === 0 || (killed / all) * 100 >= mostOfCore;
+  process.stdout.write(
+    `\nthe commit rule: ${ofRule.length} survived unlisted; the rest of the core: ${all === 0 ? "not run" : `${((killed / all) * 100).toFixed(1)} %`}\n`,
+  );
+  return ofRule.length === 0 && isCoreGood && stale.length === 0 ? 0 : 1;
+}
+
+try {
+  process.exitCode = main();
+} catch (error) {
+  console.error(error instanceof UsageError ? `mutation: ${error.message}` : error);
+  process.exitCode = error instanceof UsageError ? 2 : 1;
+}

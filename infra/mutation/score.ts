@@ -1,0 +1,54 @@
+// What came of the mutants of a file, and those that are listed as equivalent.
+import { readFileSync } from "node:fs";
+
+type Position = { line: number; column: number };
+type Mutant = {
+  mutatorName: string;
+  replacement: string;
+  status: string;
+  location: { start: Position; end: Position };
+};
+/** The mutation testing report schema, as far as it is read here. */
+export type Report = { files: { [file: string]: { source: string; mutants: Mutant[] } } };
+
+export type Survivor = { file: string; line: number; column: number; mutator: string; from: string; to: string };
+export type FileScore = { file: string; killed: number; listed: number; survivors: Survivor[] };
+/** `from` and `to`: what stood there and what was put there, white space as one blank. */
+export type Listed = { file: string; from: string; to: string; why: string; isMet?: boolean };
+
+const killing = new Set(["Killed", "Timeout"]);
+const surviving = new Set(["Survived", "NoCoverage"]);
+
+export function readListed(): Listed[] {
+  return JSON.parse(readFileSync(new URL("equivalent.json", import.meta.url), "utf8")) as Listed[];
+}
+
+export function scoreOf(report: Report, listed: Listed[]): FileScore[] {
+  return Object.entries(report.files).map(([file, { source, mutants }]) => {
+    const score: FileScore = { file, killed: 0, listed: 0, survivors: [] };
+    for (const mutant of mutants) {
+      if (killing.has(mutant.status)) score.killed++;
+      if (!surviving.has(mutant.status)) continue;
+      const { start, end } = mutant.location;
+      const from = squeeze(textAt(source, start, end));
+      const to = squeeze(mutant.replacement);
+      const known = listed.find((each) => each.file === file && each.from === from && each.to === to);
+      if (known) {
+        known.isMet = true;
+        score.listed++;
+      } else score.survivors.push({ file, ...start, mutator: mutant.mutatorName, from, to });
+    }
+    return score;
+  });
+}
+
+export const squeeze = (text: string): string => text.replace(/\s+/g, " ").trim();
+
+/** Lines and columns count from one. */
+export function textAt(source: string, start: Position, end: Position): string {
+  const lines = source.split("\n").slice(start.line - 1, end.line);
+  const last = lines.length - 1;
+  lines[last] = (lines[last] ?? "").slice(0, end.column - 1);
+  lines[0] = (lines[0] ?? "").slice(start.column - 1);
+  return lines.join("\n");
+}
