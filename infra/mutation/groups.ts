@@ -5,6 +5,7 @@ export type Group = { name: "rule" | "core"; files: string[]; tests: string[] };
 const functionsTests = [
   "test/functions/domain/verdict.test.ts",
   "test/functions/domain/session.test.ts",
+  "test/functions/domain/tokens.test.ts",
   "test/functions/domain/recovery.test.ts",
   "test/functions/migration.test.ts",
   "test/functions/agent-requests.test.ts",

@@ -165,3 +165,50 @@ test("V7: no event ever lowers the token, and every new verdict raises it by one
     }
   }
 });
+
+test("an abort says who made it, and is known again by that one alone", () => {
+  const aborts = {
+    source: events["source-aborts"],
+    destination: events["destination-aborts"],
+    "control-plane": events["control-plane-aborts, unclaimed"],
+  };
+  for (const [by, event] of Object.entries(aborts)) {
+    assert.ok(event);
+    const made = decideVerdict({ kind: "open", token: 7 }, event, ends);
+    assert.ok(made.kind === "move" && made.verdict.kind === "aborted");
+    assert.equal(made.verdict.by, by);
+    for (const [other, again] of Object.entries(aborts)) {
+      assert.ok(again);
+      assert.equal(
+        decideVerdict(made.verdict, again, ends).kind,
+        other === by ? "unchanged" : "refuse",
+        `${by}, ${other}`,
+      );
+    }
+  }
+});
+
+test("what hosts say is theirs alone and under a token; the control plane and operators have neither", () => {
+  const ofHosts = verdictEventKinds.filter((kind) => {
+    const event = Object.values(events).find((each) => each.kind === kind);
+    return event && isOfHost(event);
+  });
+  assert.deepEqual(ofHosts, [
+    "destination-commits",
+    "source-aborts",
+    "destination-aborts",
+    "destination-returns",
+    "guest-confirmed",
+    "source-takes-back",
+  ]);
+});
+
+test("a confirmation carries how often the guest was reset at its source, when it says so", () => {
+  const confirmed = (resets: object) => {
+    const event = { ...events["guest-confirmed"], ...resets } as VerdictEvent;
+    const decision = decideVerdict({ kind: "committed", token: 8, confirmed: null }, event, ends);
+    return decision.kind === "move" && decision.verdict.kind === "committed" ? decision.verdict.confirmed : null;
+  };
+  assert.deepEqual(confirmed({ resetsAtSource: 2 }), { outcome: "running", detail: "", resetsAtSource: 2 });
+  assert.deepEqual(confirmed({}), { outcome: "running", detail: "" });
+});
