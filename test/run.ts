@@ -97,7 +97,7 @@ function describe(error: unknown): string {
 }
 
 const filters = process.argv.slice(2).map((filter) => filter.replace(/^\.\//, ""));
-const files = globSync("test/**/*.test.ts", { cwd: root })
+const files = globSync("test/**/*.test.ts", { exclude: ["**/node_modules/**"], cwd: root })
   .sort()
   .filter((file) => filters.length === 0 || filters.some((filter) => file.includes(filter)));
 if (files.length === 0) process.stdout.write(`No test file has ${filters.join(" or ")} in its path.\n`);

@@ -19,7 +19,7 @@ function install(): void {
   if (existsSync(join(here, "node_modules"))) return;
   process.stderr.write("Installing the mutation tool (npm ci) …\n");
   const { status } = spawnSync("npm", ["ci", "--ignore-scripts", "--loglevel=error"], { cwd: here, stdio: "inherit" });
-  if (status !== 0) throw new Error("npm ci failed in infra/mutation");
+  if (status !== 0) throw new Error("npm ci failed in test/mutation");
 }
 
 function mutate(group: Group, files: readonly string[]): Report {
@@ -40,7 +40,7 @@ function mutate(group: Group, files: readonly string[]): Report {
     tsconfigFile: "none.json",
     reporters: ["progress-append-only", "json"],
     jsonReporter: { fileName: reportPath },
-    ignorePatterns: ["infra/mutation/node_modules", ".mutation"],
+    ignorePatterns: ["test/mutation/node_modules", ".mutation"],
     allowEmpty: true,
   };
   const configPath = join(scratch, "config.json");

@@ -1,0 +1,29 @@
+// The list of equivalent mutants: each has a reason, and what it is about still stands in its file.
+import assert from "node:assert/strict";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { groups } from "./groups.ts";
+import { readListed, squeeze, textAt } from "./score.ts";
+
+const root = join(import.meta.dirname, "../..");
+
+test("every listed mutant has a reason, and what it changes stands in a file under mutation", () => {
+  const files = new Set(groups.flatMap((group) => group.files));
+  for (const { file, from, why } of readListed()) {
+    assert.ok(files.has(file), `${file} is not under mutation`);
+    assert.ok(why.length > 20, `${file}: ${from}: why?`);
+    assert.ok(squeeze(readFileSync(join(root, file), "utf8")).includes(from), `${file}: ${from} stands there no more`);
+  }
+});
+
+test("what is to be mutated and what is to notice are there", () => {
+  for (const { files, tests } of groups)
+    for (const path of [...files, ...tests]) assert.ok(existsSync(join(root, path)), path);
+});
+
+test("what a mutant replaces is cut out of its file by line and column", () => {
+  const source = "one two\nthree four\nfive";
+  assert.equal(textAt(source, { line: 1, column: 5 }, { line: 1, column: 8 }), "two");
+  assert.equal(squeeze(textAt(source, { line: 1, column: 5 }, { line: 2, column: 6 })), "two three");
+});
