@@ -1,7 +1,8 @@
 // One host's agent: renews the lease, waits at the doorbell, claims what it is to do, and sees to it. It may be ended
 // at any instant; guests, their supervisors and the journal are what it starts from again.
-import type { HostAlarm } from "../schemas/agent.ts";
+import type { GuestPage, HostAlarm } from "../schemas/agent.ts";
 import type { HostFacts } from "../schemas/host.ts";
+import { fitHeartbeat, isOnPage, onlyPage, paceOf, turnPage } from "./domain/guest-pages.ts";
 import { durable } from "./durable-step.ts";
 import { Duties } from "./duties.ts";
 import { messageOf } from "./message-of.ts";
@@ -54,6 +55,7 @@ export class Agent {
   readonly #ended = new AbortController();
   #heartbeatMs = firstHeartbeatMs;
   #busyHeartbeatMs = firstHeartbeatMs;
+  #page: GuestPage = onlyPage;
   #claimedRevision = -1;
   #claiming: Promise<void> | null = null;
   #isClaimWanted = false;
@@ -151,7 +153,7 @@ export class Agent {
     while (!this.#ended.signal.aborted) {
       await this.#heartbeat();
       const wait = this.#roles.size > 0 ? this.#busyHeartbeatMs : this.#heartbeatMs;
-      await clock.sleep(wait, this.#ended.signal);
+      await clock.sleep(paceOf(this.#page, wait, this.#heartbeatMs), this.#ended.signal);
       await this.#untilUncritical();
     }
   }
@@ -162,12 +164,17 @@ export class Agent {
     if (this.#journal.trouble) await this.#journal.prove().catch(() => {});
     const factsNow = withoutNoise(facts);
     const isNews = factsNow !== this.#toldFacts;
-    const answer = await this.#context.controlPlane.heartbeat({
+    this.#page = turnPage(this.#page, this.#duties.copyCount);
+    const page = this.#page;
+    const isAsked = (copyId: string): boolean => isOnPage(copyId, page);
+    const request = fitHeartbeat({
       ...(isNews ? { facts } : {}),
-      guests: this.#duties.guestReports(),
-      alarms: await this.#duties.alarms(),
+      page,
+      guests: this.#duties.guestReports().filter(({ copyId }) => isAsked(copyId)),
+      alarms: await this.#duties.alarms(isAsked),
       hostAlarms: this.#hostAlarms(),
     });
+    const answer = await this.#context.controlPlane.heartbeat(request);
     if (answer.kind === "unknown") {
       this.#context.log({ event: "heartbeat-unanswered", detail: answer.detail });
       return;

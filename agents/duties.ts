@@ -82,10 +82,10 @@ export class Duties {
   }
 
   /** What stands wrong with copies of this host. */
-  async alarms(): Promise<CopyAlarm[]> {
+  async alarms(isAsked: (copyId: string) => boolean): Promise<CopyAlarm[]> {
     const toExecute = new Set(this.#duties.filter((duty) => this.#isToExecute(duty)).map(({ copyId }) => copyId));
-    const silent = await this.#watch.alarms(this.#copies.values(), (copyId) => toExecute.has(copyId));
-    return [...this.#alarms.values(), ...silent];
+    const silent = await this.#watch.alarms(this.#copies.values(), (copyId) => toExecute.has(copyId), isAsked);
+    return [...[...this.#alarms.values()].filter(({ copyId }) => isAsked(copyId)), ...silent];
   }
 
   /** Nothing but a fault keeps the guest from executing here: neither its user, nor a gate, nor its lock file. */
@@ -93,6 +93,10 @@ export class Duties {
     const isBegun = hasRun || (this.#told.get(copyId)?.startsWith("running ") ?? false);
     const isBarred = this.#alarms.get(copyId)?.code === "run-refused";
     return wantedRunState === "running" && isBegun && !isBarred && this.#bindingOf(copyId) !== "bound";
+  }
+
+  get copyCount(): number {
+    return this.#copies.size;
   }
 
   guestReports(): { vm: string; copyId: string; report: GuestReport }[] {
@@ -188,12 +192,14 @@ export class Duties {
     const made = Math.max(resets, status.resets);
     if (duty.wantedRunState === "paused") {
       if (status.machine === "running") await copy.pause();
+      this.#watch.changed(duty.copyId);
       this.#alarms.delete(duty.copyId);
       return this.#tell(duty, { state: "paused", resets: made });
     }
     if (status.machine !== "running") {
       const permit = await copy.resume(duty.fencingToken);
       if (permit.kind === "refused") return this.#tellRefusal(duty, copy, permit);
+      this.#watch.changed(duty.copyId);
     } else if (status.lock === "free") {
       this.#alarm(copy, "lock-file-not-held", "its supervisor could not take it");
       return this.#tell(duty, { state: "running", resets: made });

@@ -26,9 +26,20 @@ export class GuestWatch {
     this.#pulses.delete(copyId);
   }
 
+  /** Its guest was just let stand, or let go on: it is given its time anew. */
+  changed(copyId: string): void {
+    const pulse = this.#pulses.get(copyId) ?? null;
+    this.#pulses.set(copyId, rest(pulse, this.#clock.monotonicMs()));
+  }
+
   /** @param copies every copy here
-   *  @param isToExecute whether nothing but a fault keeps this one from executing */
-  async alarms(copies: Iterable<Copy>, isToExecute: (copyId: string) => boolean): Promise<CopyAlarm[]> {
+   *  @param isToExecute whether nothing but a fault keeps this one from executing
+   *  @param isAsked whether the alarm of this one is wanted now */
+  async alarms(
+    copies: Iterable<Copy>,
+    isToExecute: (copyId: string) => boolean,
+    isAsked: (copyId: string) => boolean,
+  ): Promise<CopyAlarm[]> {
     const nowMs = this.#clock.monotonicMs();
     const silent: Promise<CopyAlarm | null>[] = [];
     for (const copy of copies) {
@@ -38,7 +49,8 @@ export class GuestWatch {
         continue;
       }
       const standsForMs = silenceOf(pulse, nowMs);
-      if (standsForMs !== null) silent.push(this.#describe(copy, pulse, Math.round(standsForMs)));
+      if (standsForMs !== null && isAsked(copy.copyId))
+        silent.push(this.#describe(copy, pulse, Math.round(standsForMs)));
     }
     return (await Promise.all(silent)).filter((alarm) => alarm !== null);
   }

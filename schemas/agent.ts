@@ -83,16 +83,44 @@ export type CopyAlarm = z.infer<typeof CopyAlarm>;
 export const HostAlarm = z.object({ code: z.enum(["cannot-journal"]), detail: z.string().max(1000) });
 export type HostAlarm = z.infer<typeof HostAlarm>;
 
+/** A host with many guests tells of them in pages, one with each heartbeat: a copy is always on the same page, which
+ *  has all that is told of it. */
+export const guestPages = 8;
+/** Far more than come together on one page of a host that is full. */
+export const guestsOnPageAtMost = 512;
+export const alarmsOnPageAtMost = 1024;
+const base32 = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+/** Ids are random at their end, so that pages fill evenly. */
+export const guestPageOf = (copyId: string): number => base32.indexOf(copyId.slice(-1)) % guestPages;
+
+export const GuestPage = z
+  .object({
+    index: z
+      .int()
+      .min(0)
+      .max(guestPages - 1),
+    of: z.union([z.literal(1), z.literal(guestPages)]),
+  })
+  .meta({ id: "GuestPage" });
+export type GuestPage = z.infer<typeof GuestPage>;
+
 export const HeartbeatRequest = z
   .object({
     facts: HostFacts.optional().meta({
       description: "When they changed, and at the first heartbeat of an incarnation.",
     }),
+    page: GuestPage.default({ index: 0, of: 1 }).meta({
+      description: "Of whom `guests` and `alarms` tell: of all, or of those on this page.",
+    }),
     guests: z
       .array(z.object({ vm: VmId, copyId: CopyId, report: GuestReport }))
-      .max(256)
+      .max(guestsOnPageAtMost)
       .default([]),
-    alarms: z.array(CopyAlarm).max(256).optional().meta({ description: "All that stand now; left out: none." }),
+    alarms: z
+      .array(CopyAlarm)
+      .max(alarmsOnPageAtMost)
+      .optional()
+      .meta({ description: "All that stand now; left out: none." }),
     hostAlarms: z.array(HostAlarm).max(8).optional().meta({ description: "Likewise, of the host as a whole." }),
   })
   .meta({ id: "HeartbeatRequest" });

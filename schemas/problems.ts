@@ -46,6 +46,7 @@ export const problems = {
   "host-not-alive": { status: 409, retry: "later", title: "The host's lease has lapsed." },
   "host-cannot-journal": { status: 409, retry: "later", title: "The host's own disk takes no journal." },
   "destination-full": { status: 409, retry: "later", title: "The destination has not enough free memory." },
+  "too-many-guests": { status: 409, retry: "later", title: "The host has as many guests as it may have." },
   "vm-unknown": { status: 404, retry: "never", title: "There is no such VM in this cluster." },
   "vm-exists": { status: 409, retry: "never", title: "A VM of that name exists or existed in this cluster." },
   "vm-not-running": { status: 409, retry: "later", title: "The VM is neither running nor paused." },

@@ -7,8 +7,17 @@ import type { VmSpec } from "../../schemas/vm.ts";
 import type { Session, VmRecord } from "./records.ts";
 import { hostTrouble, isAlive } from "./session.ts";
 
-/** What is known of a host; null where no such host has joined. */
-export type HostStanding = { hostId: string; facts: HostFacts; session: Session; promisedMiB: number } | null;
+/** So many guests a host is given at most: what it tells and is told of them is measured for that. */
+export const guestsPerHost = 1000;
+
+/** What is known of a host, and what is promised to it; null where no such host has joined. */
+export type HostStanding = {
+  hostId: string;
+  facts: HostFacts;
+  session: Session;
+  guests: number;
+  promisedMiB: number;
+} | null;
 
 export function findObstacles(
   request: MigrationRequest,
@@ -116,6 +125,10 @@ export function hostObstacles(
   if (host.facts.hypervisor.kind !== spec.hypervisor) {
     const detail = `Host "${hostId}" runs hypervisor "${host.facts.hypervisor.kind}"; the VM needs "${spec.hypervisor}".`;
     obstacles.push({ code: "hypervisor-mismatch", detail, errors: at(`must run "${spec.hypervisor}"`) });
+  }
+  if (host.guests >= guestsPerHost) {
+    const detail = `Host "${hostId}" has ${host.guests} guests, with those that are to come; ${guestsPerHost} are the most. Choose another host, or move or stop a guest there.`;
+    obstacles.push({ code: "too-many-guests", detail, errors: at(`has ${guestsPerHost} guests, the most`) });
   }
   const freeMiB = host.facts.memoryMiB - host.promisedMiB;
   if (freeMiB < spec.memoryMiB) {

@@ -71,9 +71,11 @@ export type { CopyDuty };
 
 export type StandingCopyAlarm = { code: CopyAlarm["code"]; detail: string; since: number };
 
-/** What a host's guests last said of themselves, by copy. */
+/** What a host's guests last said of themselves, by copy: of all of them, or of those on one page. Of two items that
+ *  could tell of a copy the newer one does. */
 export type GuestReports = {
-  reports: { [copyId: string]: { vmId: string; report: GuestReport; at: number } };
+  at?: number;
+  reports: { [copyId: string]: { vmId: string; report: GuestReport } };
   /** What stands wrong with copies of the host, by its last heartbeat. An older program kept one of each copy. */
   alarms: { [copyId: string]: StandingCopyAlarm[] | StandingCopyAlarm };
 };

@@ -173,12 +173,17 @@ async function read<A>(ports: Ports, call: AgentCall, request: AgentRequest<A>):
   const items = new Map<string, Item | null>(own.map((key) => [nameOf(key), null]));
   if ("partition" in request.read) {
     // Items are read one after the other: the slot's revision before the duties, so that it never tells of newer ones.
-    const { items: all } = await ports.table.query({
-      partition: request.read.partition,
-      order: "descending",
-      limit: 1000,
-    });
-    for (const item of all) items.set(nameOf(item), item);
+    let after: string | null = null;
+    do {
+      const page: { items: Item[]; next: string | null } = await ports.table.query({
+        partition: request.read.partition,
+        order: "descending",
+        limit: 1000,
+        ...(after === null ? {} : { after }),
+      });
+      for (const item of page.items) items.set(nameOf(item), item);
+      after = page.next;
+    } while (after !== null);
   } else {
     const extra = request.invalid ? [] : request.read.keys;
     const wanted = [...own, ...extra.filter((key) => !own.some((other) => sameKey(key, other)))];

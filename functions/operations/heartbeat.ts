@@ -18,12 +18,13 @@ export function heartbeat(
   const invalid = "code" in request ? request : request.facts ? checkAddress(request.facts.migrationAddress) : null;
   const {
     facts,
+    page,
     guests,
     alarms = [],
     hostAlarms = [],
-  } = "code" in request ? { facts: undefined, guests: [] } : request;
+  } = "code" in request ? { facts: undefined, page: { index: 0, of: 1 } as const, guests: [] } : request;
   const factsKey = keys.facts(call.clusterId, call.hostId);
-  const guestsKey = keys.guests(call.clusterId, call.hostId);
+  const guestsKey = keys.guests(call.clusterId, call.hostId, page);
   return answerAgent<HeartbeatAnswer>(ports, call, {
     manner: "heartbeat",
     invalid,
@@ -57,9 +58,10 @@ export function heartbeat(
       }
       const told = found.at<GuestReports>(guestsKey);
       const stood = told.value?.alarms ?? {};
-      if (guests.length > 0 || alarms.length > 0 || Object.keys(stood).length > 0) {
-        const seen: GuestReports = { reports: {}, alarms: {} };
-        for (const { vm, copyId, report } of guests) seen.reports[copyId] = { vmId: vm, report, at: found.now };
+      const hadSaid = Object.keys({ ...told.value?.reports, ...stood }).length > 0;
+      if (guests.length > 0 || alarms.length > 0 || hadSaid) {
+        const seen: GuestReports = { at: found.now, reports: {}, alarms: {} };
+        for (const { vm, copyId, report } of guests) seen.reports[copyId] = { vmId: vm, report };
         for (const { copyId, code, detail, standsForMs = 0 } of alarms) {
           const before = [stood[copyId] ?? []].flat().find((alarm) => alarm.code === code);
           const since = before?.since ?? found.now - standsForMs;

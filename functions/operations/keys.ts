@@ -1,5 +1,6 @@
 // Where things are in the table. What changes at different paces lives in different items, so that no heartbeat
 // conflicts with a migration; what one request needs is reached by keys that the request itself names.
+import type { GuestPage } from "../../schemas/agent.ts";
 import type { Key } from "../ports/table.ts";
 
 export const clusterPartition = (clusterId: string): string => `c/${clusterId}`;
@@ -35,7 +36,11 @@ export const keys = {
   facts: ofHost("facts"),
   session: ofHost("session"),
   slot: ofHost("slot"),
-  guests: ofHost("guests"),
+  /** What is told of its guests: of all of them, or of those on one page. */
+  guests: (clusterId: string, hostId: string, page: GuestPage): Key => ({
+    partition: hostPartition(clusterId, hostId),
+    sort: page.of === 1 ? "guests" : `guests/${page.index}`,
+  }),
   copy: (clusterId: string, hostId: string, copyId: string): Key => ({
     partition: hostPartition(clusterId, hostId),
     sort: `${copyPrefix}${copyId}`,

@@ -1,5 +1,7 @@
 // Reading for the API and for decisions that no budget holds: what stands, put together from its items.
 
+import { guestPageOf, guestPages } from "../../schemas/agent.ts";
+import type { CopyRef } from "../../schemas/ids.ts";
 import type { Migration } from "../../schemas/migration.ts";
 import type { Problem } from "../../schemas/problems.ts";
 import type { Vm } from "../../schemas/vm.ts";
@@ -92,7 +94,7 @@ export async function readHosts(ports: Ports, clusterId: string, hostIds: readon
   });
 }
 
-/** A host and how much of its memory is promised: to its own copies, to one arriving, to those in the queue for it.
+/** A host, how many guests it has and how much of its memory is promised: to its own copies, to one arriving, to those in the queue for it.
  *  Whoever promises more writes the host's slot as well, read before (`takeRoom`), so that no two promise the same. */
 export async function readStanding(
   ports: Ports,
@@ -115,7 +117,8 @@ export async function readStanding(
     ...queue.map((entry) => entry.value.memoryMiB),
     arriving && !duties.some((duty) => duty.copyId === arriving.destination.copyId) ? arriving.spec.memoryMiB : 0,
   ];
-  return { hostId, facts: facts.facts, session, promisedMiB: promised.reduce((sum, mib) => sum + mib, 0) };
+  const guests = promised.filter((mib) => mib > 0).length;
+  return { hostId, facts: facts.facts, session, guests, promisedMiB: promised.reduce((sum, mib) => sum + mib, 0) };
 }
 
 export function readQueue(ports: Ports, clusterId: string): Promise<Stored<QueueEntry>[]> {
@@ -132,10 +135,10 @@ export async function showVms(ports: Ports, clusterId: string, vms: readonly Sto
     ports,
     moving.map((id) => keys.progress(clusterId, id)),
   );
-  const hosts = new Set(vms.flatMap(({ value }) => (value.owner ? [value.owner.hostId] : [])));
-  const guests = await readPlaces<GuestReports>(
+  const saidOf = await readGuests(
     ports,
-    [...hosts].map((host) => keys.guests(clusterId, host)),
+    clusterId,
+    vms.flatMap(({ value }) => value.owner ?? []),
   );
   const ends = migrations.flatMap(({ value }) => (value ? [value.source.hostId, value.destination.hostId] : []));
   const involved = [...new Set(ends)];
@@ -147,7 +150,7 @@ export async function showVms(ports: Ports, clusterId: string, vms: readonly Sto
   const now = ports.clock.nowMs();
   return vms.map(({ value: vm, revision }) => {
     const { owner } = vm;
-    const told = owner ? guests[[...hosts].indexOf(owner.hostId)]?.value : undefined;
+    const told = owner ? saidOf(owner) : null;
     const isThere = vm.runState !== "stopped" && vm.runState !== "guest-lost";
     const guest = owner && isThere ? told?.reports[owner.copyId] : undefined;
     const alarms = owner && isThere ? [told?.alarms?.[owner.copyId] ?? []].flat() : [];
@@ -161,6 +164,27 @@ export async function showVms(ports: Ports, clusterId: string, vms: readonly Sto
     return viewVm(vm, revision, { guest: guest?.report ?? null, alarms, motion }, now);
   });
 }
+
+/** What the hosts of these copies told of them. */
+async function readGuests(
+  ports: Ports,
+  clusterId: string,
+  copies: readonly CopyRef[],
+): Promise<(copy: CopyRef) => GuestReports | null> {
+  const keysOf = ({ hostId, copyId }: CopyRef): Key[] =>
+    [{ index: 0, of: 1 } as const, { index: guestPageOf(copyId), of: guestPages } as const].map((page) =>
+      keys.guests(clusterId, hostId, page),
+    );
+  const wanted = new Map(copies.flatMap(keysOf).map((key) => [nameOf(key), key]));
+  const places = await readPlaces<GuestReports>(ports, [...wanted.values()]);
+  const found = new Map(places.map(({ key, value }) => [nameOf(key), value]));
+  return (copy) => {
+    const [whole, page] = keysOf(copy).map((key) => found.get(nameOf(key)) ?? null);
+    return (page?.at ?? -1) > (whole?.at ?? -1) ? (page ?? null) : (whole ?? null);
+  };
+}
+
+const nameOf = ({ partition, sort }: Key): string => `${partition}\n${sort}`;
 
 export async function showVm(ports: Ports, clusterId: string, vm: Stored<VmRecord>): Promise<Vm> {
   const [shown] = await showVms(ports, clusterId, [vm]);

@@ -42,6 +42,8 @@ export type ClusterOptions = {
   /** Time and chance; the machine's own by default. */
   world?: World;
   hosts: number;
+  /** Of each host. */
+  memoryMiB?: number;
   settings?: Partial<Settings>;
   /** Wraps the table or the doorbell, to injure them. */
   table?: Table;
@@ -504,7 +506,7 @@ export class TestHost {
   #facts(): HostFacts {
     return {
       cpu: { vendor: "Simulated", model: "1", features: [], count: 2 },
-      memoryMiB: 1024,
+      memoryMiB: this.cluster.options.memoryMiB ?? 1024,
       networks: [{ name: "mig0", address: this.address, prefixLength: 24, linkSpeedMbps: null }],
       migrationAddress: this.address,
       volumes: [],

@@ -94,7 +94,7 @@ describe("the control plane over HTTP", () => {
     });
   }
 
-  const beat = { guests: [] };
+  const beat = { page: { index: 0, of: 1 as const }, guests: [] };
 
   test("a joined host's heartbeat is answered, and its clock is the control plane's from then on", async () => {
     const client = await clientOf(await joinAs("host-a"));

@@ -1,0 +1,65 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { fitHeartbeat, isOnPage, onlyPage, paceOf, turnPage } from "../../../agents/domain/guest-pages.ts";
+import { makeUlids } from "../../../functions/runtime/system-ports.ts";
+import { type CopyAlarm, type GuestPage, guestPages, HeartbeatRequest } from "../../../schemas/agent.ts";
+
+const newId = makeUlids(
+  () => 1_900_000_000_000,
+  (length) => new Uint8Array(length).fill(7),
+);
+const copies = Array.from({ length: 1000 }, () => `copy_${newId()}`);
+const allPages: GuestPage[] = Array.from({ length: guestPages }, (_, index) => ({ index, of: guestPages }));
+
+test("a host with few guests tells of all of them each time; one with many turns its pages, each in its time", () => {
+  assert.deepEqual(turnPage(onlyPage, 128), onlyPage);
+  assert.ok(copies.every((copyId) => isOnPage(copyId, onlyPage)));
+  assert.equal(paceOf(onlyPage, 10_000, 10_000), 10_000);
+
+  const turned: GuestPage[] = [];
+  for (let count = 0; count < guestPages; count++) turned.push(turnPage(turned.at(-1) ?? onlyPage, 129));
+  assert.deepEqual(turned, allPages);
+  assert.deepEqual(turnPage(allPages.at(-1) ?? onlyPage, 1000), allPages[0], "and round again");
+  assert.deepEqual(turnPage(allPages[3] ?? onlyPage, 100), onlyPage);
+  assert.equal(paceOf(allPages[0] ?? onlyPage, 10_000, 10_000) * guestPages, 10_000, "all within a heartbeat");
+  assert.equal(paceOf(allPages[0] ?? onlyPage, 1000, 10_000), 1000);
+});
+
+test("every copy is on one page, and no page of a full host has many more than its share", () => {
+  for (const copyId of copies) assert.equal(allPages.filter((page) => isOnPage(copyId, page)).length, 1);
+  for (const page of allPages) assert.ok(copies.filter((copyId) => isOnPage(copyId, page)).length < 200);
+});
+
+/** As large as each can be. */
+function largest(ids: readonly string[], detail: string): HeartbeatRequest {
+  const vm = "v".repeat(63);
+  const report = {
+    bootId: "b".repeat(32),
+    heartbeats: Number.MAX_SAFE_INTEGER,
+    memoryErrors: Number.MAX_SAFE_INTEGER,
+    longestGapMs: 1234567.123456789,
+    uptimeMs: 1234567.123456789,
+    dirtyMiBPerSecond: 1234567.123456789,
+  };
+  const codes: CopyAlarm["code"][] = ["guest-silent", "lock-file-not-held"];
+  const alarms = ids.flatMap((copyId) => codes.map((code) => ({ vm, copyId, code, detail, standsForMs: 2 ** 50 })));
+  return { page: onlyPage, guests: ids.map((copyId) => ({ vm, copyId, report })), alarms };
+}
+const bytesOf = (request: HeartbeatRequest): number => Buffer.byteLength(JSON.stringify(request));
+
+test("the largest page of a full host is taken, whole where its alarms are short, and with every alarm in any case", () => {
+  const ids = copies.slice(0, 200);
+  assert.deepEqual(fitHeartbeat(largest(ids, "short")), largest(ids, "short"));
+  const fitted = fitHeartbeat(largest(ids, "\u20ac".repeat(1000)));
+  assert.ok(bytesOf(fitted) <= 256 * 1024);
+  assert.equal(fitted.alarms?.length, 400);
+  assert.equal(HeartbeatRequest.safeParse(fitted).success, true);
+});
+
+test("whatever a host has, its heartbeat is one that is taken", () => {
+  for (const ids of [copies, [...copies, ...copies, ...copies]]) {
+    const fitted = fitHeartbeat(largest(ids, "\u20ac".repeat(1000)));
+    assert.ok(bytesOf(fitted) <= 256 * 1024);
+    assert.equal(HeartbeatRequest.safeParse(fitted).success, true);
+  }
+});
