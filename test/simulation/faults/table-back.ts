@@ -5,6 +5,8 @@ import type { FaultContext } from "./context.ts";
 
 /** How many backups there are to choose from. */
 const mostBackups = 12;
+/** How long a run of `restore` may take before it is run again. */
+const patienceMs = 5000;
 
 export class TableFaults {
   readonly #at: FaultContext;
@@ -77,7 +79,10 @@ export class TableFaults {
     this.#at.note(() => `restore: the table becomes ${becomes.tableId}`);
     for (;;) {
       try {
-        const outcome = await restoreTable(await cluster.startControlPlane(), becomes, { dryRun: false });
+        const restoring = restoreTable(await cluster.startControlPlane(), becomes, { dryRun: false });
+        // The process that it runs in may be ended meanwhile, and answers no more.
+        const outcome = await Promise.race([restoring, clock.sleep(patienceMs).then(() => null)]);
+        if (!outcome) continue;
         if (outcome.kind === "refuse") simulation.violation(`restore was refused: ${outcome.detail}`);
         return;
       } catch (error) {
