@@ -8,6 +8,7 @@
 import type { HeartbeatAnswer } from "../schemas/agent.ts";
 import { tokensPerEpoch } from "../schemas/ids.ts";
 import type { InventoryCopy, InventoryMigration, InventoryReport } from "../schemas/inventory.ts";
+import { pageInventory } from "./domain/guest-pages.ts";
 import { durable } from "./durable-step.ts";
 import { messageOf } from "./message-of.ts";
 import type { ControlPlane, ProvenRecord, Refused, Unknown } from "./ports/control-plane.ts";
@@ -15,7 +16,6 @@ import type { Copy } from "./ports/copies.ts";
 import type { Journal } from "./ports/journal.ts";
 import type { RoleContext } from "./roles/context.ts";
 
-const tokensTold = 1024;
 const migrationsTold = 24;
 const tryAgainMs = 1000;
 
@@ -97,16 +97,22 @@ export class TableBack {
     const { journal, controlPlane, log } = this.#context;
     if (!journal.tableStanding().isFrozen) return; // B1: not before that is kept.
     try {
-      const answer = await controlPlane.tellInventory(await this.#take());
-      if (answer.kind === "answered") return log({ event: "inventory-told", awaited: answer.answer.awaited });
-      const detail = answer.kind === "unknown" ? answer.detail : answer.problem.code;
-      log({ event: "inventory-not-taken", detail });
+      let awaited: string[] = [];
+      for (const page of pageInventory(await this.#take())) {
+        const answer = await controlPlane.tellInventory(page);
+        if (answer.kind !== "answered") {
+          const detail = answer.kind === "unknown" ? answer.detail : answer.problem.code;
+          return log({ event: "inventory-not-taken", detail });
+        }
+        awaited = answer.answer.awaited;
+      }
+      log({ event: "inventory-told", awaited });
     } catch (error) {
       log({ event: "inventory-not-told", error: messageOf(error) });
     }
   }
 
-  async #take(): Promise<InventoryReport> {
+  async #take(): Promise<Omit<InventoryReport, "page">> {
     const { journal, copies } = this.#context;
     const told: InventoryCopy[] = [];
     for (const copy of await copies.list()) told.push(await describe(copy));
@@ -126,8 +132,7 @@ export class TableBack {
       }))
       .sort((one, other) => Number(one.over) - Number(other.over))
       .slice(0, migrationsTold);
-    const tokens = journal.tokens().sort((one, other) => other.fencingToken - one.fencingToken);
-    return { copies: told, migrations, tokens: tokens.slice(0, tokensTold) };
+    return { copies: told, migrations, tokens: journal.tokens() };
   }
 
   /** One thing after the other; what fails is tried again. */

@@ -1,5 +1,5 @@
-// What a heartbeat tells of guests. A host with few tells of all of them each time; one with many tells of them in turn,
-// a page with each heartbeat, so that no number of guests makes a heartbeat too large to be taken: its lease hangs on it.
+// How a host tells of its guests. One with few tells of all of them each time; one with many in pages, a page with each
+// heartbeat, so that no number of guests makes a heartbeat too large to be taken: its lease hangs on it.
 import {
   alarmsOnPageAtMost,
   type GuestPage,
@@ -8,8 +8,10 @@ import {
   guestsOnPageAtMost,
   type HeartbeatRequest,
 } from "../../schemas/agent.ts";
+import type { InventoryReport } from "../../schemas/inventory.ts";
 
 const guestsOnOnePage = 128;
+const tokensOnPage = 512;
 /** Below what the control plane takes of a body, with room for the host's facts to grow. */
 const roomBytes = 240 * 1024;
 const shortDetail = 100;
@@ -46,6 +48,28 @@ export function fitHeartbeat(request: HeartbeatRequest): HeartbeatRequest {
   const silent = { ...unspoken, alarms: [] };
   return [whole, shortened, unspoken].find((candidate) => bytesOf(candidate) <= roomBytes) ?? silent;
 }
+
+type Inventory = Omit<InventoryReport, "page">;
+
+/** Likewise when all is told at once. A copy and a VM's token are always on the same page, so that pages told at two
+ *  times leave nothing out. */
+export function pageInventory({ copies, migrations, tokens }: Inventory): InventoryReport[] {
+  const isOne = copies.length <= guestsOnOnePage && tokens.length <= tokensOnPage;
+  const of = isOne ? 1 : guestPages;
+  return Array.from({ length: of }, (_, index) => {
+    const page: GuestPage = { index, of };
+    const here = tokens.filter(({ vmId }) => of === 1 || sumOf(vmId) % of === index);
+    return {
+      page,
+      copies: copies.filter(({ copyId }) => isOnPage(copyId, page)),
+      migrations: index === 0 ? migrations : [],
+      // The highest say most.
+      tokens: here.sort((one, other) => other.fencingToken - one.fencingToken).slice(0, tokensOnPage),
+    };
+  });
+}
+
+const sumOf = (name: string): number => [...name].reduce((sum, letter) => sum + letter.charCodeAt(0), 0);
 
 const encoder = new TextEncoder();
 const bytesOf = (value: unknown): number => encoder.encode(JSON.stringify(value)).length;

@@ -1,5 +1,5 @@
 // What the table holds, as plain values. How they are keyed is in operations/keys.ts; here is what they mean.
-import type { Assignment, CopyAlarm, CopyDuty, CopyState, HostAlarm } from "../../schemas/agent.ts";
+import type { Assignment, CopyAlarm, CopyDuty, CopyState, GuestPage, HostAlarm } from "../../schemas/agent.ts";
 import type { EventKind } from "../../schemas/events.ts";
 import type { HostFacts } from "../../schemas/host.ts";
 import type { CopyRef } from "../../schemas/ids.ts";
@@ -45,7 +45,13 @@ export type StandingAlarm = { code: HostAlarm["code"]; detail: string; since: nu
 /** went-back: a host has noticed, and nobody has run `restore` yet. recovering: hosts are to tell what they have. */
 export type SessionRecovery =
   | { kind: "went-back"; noticedBy: string }
-  | { kind: "recovering"; restoreEpoch: number; reportedAt: number | null };
+  | {
+      kind: "recovering";
+      restoreEpoch: number;
+      reportedAt: number | null;
+      /** The pages that came, of so many; left out: none, or all that there is. */
+      told?: { of: GuestPage["of"]; pages: number[] };
+    };
 export type LostIncarnation = { incarnation: string; reason: string; by: string; at: number };
 
 export type Role = "source" | "destination";

@@ -1,6 +1,6 @@
 // May this request of a host be heard? Its counter numbers its requests; its incarnation says which life of the host
 // speaks; what it has seen acknowledged tells whether the table went back.
-import type { HostAlarm } from "../../schemas/agent.ts";
+import type { GuestPage, HostAlarm } from "../../schemas/agent.ts";
 import type { Problem } from "../../schemas/problems.ts";
 import type { LostIncarnation, Session, SessionRecovery, StandingAlarm } from "./records.ts";
 
@@ -101,7 +101,8 @@ export function hostTrouble(session: Session | null): string | null {
 /** What an earlier life of the host told may not hold any more. */
 function recoveryAfter({ recovery }: Session, isNewIncarnation: boolean): SessionRecovery | null {
   if (!recovery || recovery.kind === "went-back") return recovery ?? null;
-  return isNewIncarnation ? { ...recovery, reportedAt: null } : recovery;
+  const { kind, restoreEpoch } = recovery;
+  return isNewIncarnation ? { kind, restoreEpoch, reportedAt: null } : recovery;
 }
 
 /** A host has noticed that the table went back: nothing is decided for its cluster until an operator restores it. */
@@ -115,10 +116,15 @@ export function beginRecovery(session: Session, restoreEpoch: number): Session {
   return { ...session, leaseExpiresAt: null, lost: null, recovery };
 }
 
-export function afterInventory(session: Session, speaking: Speaking, at: number): Session {
+/** A host has told what it has when all of its pages came. */
+export function afterInventory(session: Session, speaking: Speaking, at: number, page: GuestPage): Session {
   const { recovery } = session;
   if (recovery?.kind !== "recovering") return afterRequest(session, speaking);
-  return { ...afterRequest(session, speaking), recovery: { ...recovery, reportedAt: at } };
+  const { of, index } = page;
+  const before = recovery.told?.of === of ? recovery.told.pages : [];
+  const pages = before.includes(index) ? before : [...before, index].sort();
+  const reportedAt = pages.length === of ? (recovery.reportedAt ?? at) : null;
+  return { ...afterRequest(session, speaking), recovery: { ...recovery, reportedAt, told: { of, pages } } };
 }
 
 /** Still to tell what it has; a host that was declared lost is not waited for. */

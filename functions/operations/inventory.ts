@@ -9,6 +9,7 @@ import type { HostInventory, Part } from "../domain/last-run.ts";
 import { afterInventory } from "../domain/session.ts";
 import type { Ports } from "../ports/ports.ts";
 import { type AgentCall, type AgentOutcome, answerAgent, batchOf } from "./agent-call.ts";
+import { type InventoryPage, inventoryKeys } from "./inventories.ts";
 import { keys } from "./keys.ts";
 import { readCluster, readHosts } from "./read.ts";
 import { awaitedOf } from "./recovery.ts";
@@ -21,11 +22,13 @@ export async function takeInventory(
 ): Promise<AgentOutcome<InventoryAnswer>> {
   const { clusterId, hostId } = call;
   const told = "code" in request ? request : await openInventory(ports, call, request);
-  const key = keys.inventory(clusterId, hostId);
+  const { page } = "code" in request ? { page: { index: 0, of: 1 } as const } : request;
+  const key = keys.inventory(clusterId, hostId, page);
+  const all = inventoryKeys(clusterId, hostId, page.of);
   return answerAgent<InventoryAnswer>(ports, call, {
     manner: "inventory",
     invalid: "code" in told ? told : null,
-    read: { keys: [key] },
+    read: { keys: all },
     decide(found, session) {
       const batch = batchOf(found);
       const answer = async () => ({
@@ -33,12 +36,18 @@ export async function takeInventory(
         awaited: await awaited(ports, clusterId),
       });
       if (session.recovery?.kind !== "recovering" || "code" in told) return { kind: "accept", batch, answer };
-      const isFirst = session.recovery.reportedAt === null;
-      batch.put<HostInventory>(found.at(key), told);
-      const after = afterInventory(session, call, found.now);
-      if (isFirst) {
+      const { restoreEpoch, reportedAt } = session.recovery;
+      const after = afterInventory(session, call, found.now, page);
+      const isAll = after.recovery?.kind === "recovering" && after.recovery.reportedAt !== null;
+      batch.put<InventoryPage>(found.at(key), { ...told, page, restoreEpoch });
+      if (isAll && reportedAt === null) {
         batch.put(found.session, after);
-        const data = { copies: told.copies.length, migrations: told.parts.length };
+        const others = all.filter(({ sort }) => sort !== key.sort).map((other) => found.at<InventoryPage>(other).value);
+        const pages = [told, ...others.filter((other) => other !== null)];
+        const data = {
+          copies: pages.reduce((sum, { copies }) => sum + copies.length, 0),
+          migrations: pages.reduce((sum, { parts }) => sum + parts.length, 0),
+        };
         batch.event({ kind: "host-told-inventory", subject: { kind: "host", id: hostId }, data }, found.session);
       }
       return {

@@ -26,7 +26,10 @@ export const keys = {
   cluster: (clusterId: string): Key => ({ partition: clusterPartition(clusterId), sort: "cluster" }),
   /** Of a table that went back. */
   recovery: (clusterId: string): Key => ({ partition: clusterPartition(clusterId), sort: "recovery" }),
-  inventory: (clusterId: string, hostId: string): Key => ({ partition: inventoriesPartition(clusterId), sort: hostId }),
+  inventory: (clusterId: string, hostId: string, page: GuestPage): Key => ({
+    partition: inventoriesPartition(clusterId),
+    sort: page.of === 1 ? hostId : `${hostId}/${page.index}`,
+  }),
   clusterName: (clusterId: string): Key => ({ partition: clustersPartition, sort: clusterId }),
   identity: ofHost("identity"),
   /** Whose a public key is. */

@@ -11,6 +11,7 @@ import { vmEvents } from "../domain/vms.ts";
 import type { Ports } from "../ports/ports.ts";
 import type { CommitOutcome } from "../ports/table.ts";
 import { ringAll } from "./agent-call.ts";
+import { countsNow, type InventoryPage } from "./inventories.ts";
 import { Batch, type Place, type Stored } from "./items.ts";
 import { copyPrefix, hostPartition, inventoriesPartition, keys, queuePartition, vmsPartition } from "./keys.ts";
 import { type HostPlaces, readAll, readCluster, readHosts, readPlaces } from "./read.ts";
@@ -29,6 +30,8 @@ type Recovering = {
   migrations: Map<string, Place<MigrationState>>;
   at: number;
 };
+
+const changesAtOnce = 50;
 
 /** @returns whether the cluster is open again by this */
 export async function reopen(ports: Ports, clusterId: string): Promise<boolean> {
@@ -58,8 +61,11 @@ async function readRecovering(
   hosts: HostPlaces[],
 ): Promise<Recovering> {
   const lost = new Set(hosts.filter(({ session }) => isDeclaredLost(session.value)).map(({ hostId }) => hostId));
-  const inventories = await readAll<HostInventory>(ports, inventoriesPartition(clusterId));
-  const told = inventories.filter(({ value }) => !lost.has(value.hostId));
+  const recoveries = new Map(hosts.map(({ hostId, session }) => [hostId, session.value.recovery]));
+  const inventories = await readAll<InventoryPage>(ports, inventoriesPartition(clusterId));
+  const told = inventories.filter(
+    ({ value }) => !lost.has(value.hostId) && countsNow(value, recoveries.get(value.hostId)),
+  );
   const duties: Recovering["duties"] = [];
   for (const { hostId } of hosts) {
     for (const place of await readAll<CopyDuty>(ports, hostPartition(clusterId, hostId), copyPrefix)) {
@@ -174,7 +180,7 @@ async function recoverOne(ports: Ports, recovering: Recovering, standing: Standi
 }
 
 async function open(ports: Ports, recovering: Recovering): Promise<boolean> {
-  const { clusterId, recovery, hosts, told, at } = recovering;
+  const { clusterId, recovery, hosts, at } = recovering;
   const batch = new Batch({ clusterId, by: "restore", at });
   const { restoreEpoch } = ports.settings;
   batch.put<RecoveryRecord>(recovery, { kind: "open", at, by: "restore", restoreEpoch });
@@ -186,13 +192,24 @@ async function open(ports: Ports, recovering: Recovering): Promise<boolean> {
     batch.put(session, endRecovery(session.value));
     batch.put(slot, recoverSlot(clusterId, hostId, slot.value, underWay));
   }
-  for (const inventory of told) batch.remove(inventory);
   if (!(await hasCommitted(commitStep(ports, "cluster-reopened", batch.changes)))) return false;
+  await forgetInventories(ports, recovering);
   await ringAll(
     ports,
     hosts.map(({ hostId }) => ({ clusterId, hostId })),
   );
   return true;
+}
+
+/** They count no more; more of them may be there than one commit takes. */
+async function forgetInventories(ports: Ports, { clusterId, lost, at }: Recovering): Promise<void> {
+  const inventories = await readAll<InventoryPage>(ports, inventoriesPartition(clusterId));
+  const done = inventories.filter(({ value }) => !lost.has(value.hostId));
+  for (let start = 0; start < done.length; start += changesAtOnce) {
+    const batch = new Batch({ clusterId, by: "restore", at });
+    for (const place of done.slice(start, start + changesAtOnce)) batch.remove(place);
+    await hasCommitted(commitStep(ports, "inventories-forgotten", batch.changes));
+  }
 }
 
 async function readUnderWay(

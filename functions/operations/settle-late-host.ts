@@ -8,20 +8,22 @@ import type { CopyDuty, MigrationState, Slot, VmRecord } from "../domain/records
 import { recoveredEvents, recoverSlot } from "../domain/recovery.ts";
 import { hasEnded, isOwner, vmEvents } from "../domain/vms.ts";
 import type { Ports } from "../ports/ports.ts";
+import { readInventory } from "./inventories.ts";
 import { Batch, type Place } from "./items.ts";
 import { copyPrefix, hostPartition, keys } from "./keys.ts";
 import { type HostPlaces, readAll, readOne, readPlaces } from "./read.ts";
 import { retryConflicts } from "./retry.ts";
 
 export async function settleLateHosts(ports: Ports, clusterId: string, hosts: readonly HostPlaces[]): Promise<void> {
-  for (const { hostId, session } of hosts) {
-    const { recovery } = session.value;
-    if (recovery?.kind === "recovering" && recovery.reportedAt !== null) await settleLateHost(ports, clusterId, hostId);
+  for (const host of hosts) {
+    const { recovery } = host.session.value;
+    if (recovery?.kind === "recovering" && recovery.reportedAt !== null) await settleLateHost(ports, clusterId, host);
   }
 }
 
-async function settleLateHost(ports: Ports, clusterId: string, hostId: string): Promise<void> {
-  const { value: told } = await readOne<HostInventory>(ports, keys.inventory(clusterId, hostId));
+async function settleLateHost(ports: Ports, clusterId: string, host: HostPlaces): Promise<void> {
+  const { hostId } = host;
+  const { told, places } = await readInventory(ports, clusterId, host);
   if (!told) return;
   const vmIds = new Set([
     ...told.copies.map(({ vmId }) => vmId),
@@ -40,7 +42,7 @@ async function settleLateHost(ports: Ports, clusterId: string, hostId: string): 
     const batch = new Batch({ clusterId, by: "control-plane", at: ports.clock.nowMs() });
     batch.put(session, { ...session.value, recovery: null, lost: null });
     batch.put(slot, recoverSlot(clusterId, hostId, slot.value, await readUnderWay(ports, clusterId, told)));
-    batch.remove(await readOne<HostInventory>(ports, keys.inventory(clusterId, hostId)));
+    for (const place of places) batch.remove(place);
     return { kind: "commit", changes: batch.changes, result: null };
   });
 }

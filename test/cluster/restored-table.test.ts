@@ -343,3 +343,17 @@ test("nobody has run restore: hosts notice, the cluster's view says so, nothing 
     assert.equal(await one.runsOnce("vm-1"), "host-b");
     await one.migratesAgain("vm-1");
   }));
+
+test("a host with more guests than one inventory holds tells them in pages: all run on as its own", () => {
+  const guests = 140;
+  return withCluster({ hosts: 2, memoryMiB: guests * 16 }, async (one) => {
+    const { cluster } = one;
+    const names = Array.from({ length: guests }, (_, index) => `vm-${index}`);
+    one.vms = guests;
+    for (const vm of names) await cluster.runVm(vm, "host-a");
+    one.backUp();
+    await one.restore(one.backups.at(-1));
+    await one.opens();
+    for (const vm of names) assert.equal(await one.runsOnce(vm), "host-a");
+  });
+});

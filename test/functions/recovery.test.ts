@@ -7,6 +7,7 @@ import { createApp } from "../../functions/http/app.ts";
 import { restoreTable } from "../../functions/operations/restore-table.ts";
 import { tidy } from "../../functions/operations/tidy.ts";
 import type { Change, Table } from "../../functions/ports/table.ts";
+import { guestPageOf, guestPages } from "../../schemas/agent.ts";
 import { lostStatement } from "../../schemas/host.ts";
 import type { FakeHost } from "./support/fake-host.ts";
 import { ok, playAll } from "./support/play.ts";
@@ -16,10 +17,10 @@ const epochSize = 2 ** 32;
 const becomes = { tableId: "t2", restoreEpoch: 1 };
 
 /** The same world under the new name and epoch, as a control plane that is started again serves it. */
-async function restored(world: Cluster, table: Table): Promise<Cluster> {
-  const outcome = await restoreTable(world.ports, becomes, { dryRun: false });
+async function restored(world: Cluster, table: Table, name = becomes): Promise<Cluster> {
+  const outcome = await restoreTable(world.ports, name, { dryRun: false });
   assert.equal(outcome.kind, "done", JSON.stringify(outcome));
-  const ports = { ...world.ports, table, settings: { ...world.ports.settings, ...becomes } };
+  const ports = { ...world.ports, table, settings: { ...world.ports.settings, ...name } };
   const app = createApp(ports, { log: () => {} });
   Object.assign(world, { ports, app });
   const raw = async (path: string, init: RequestInit) => app.request(`http://control-plane${path}`, init);
@@ -117,6 +118,70 @@ test("while the cluster recovers, reads are answered and all else is refused wit
     copies.map((duty) => [duty.copyId, duty.fencingToken, duty.wantedRunState]),
     [[copyId, epochSize + 1, "running"]],
   );
+});
+
+/** A host's telling in pages, as its agent would cut it. */
+async function tellPage(host: FakeHost, index: number, copies: CopyTold[]): Promise<string[]> {
+  const here = copies.filter(({ copyId }) => guestPageOf(copyId) === index);
+  const page = { index, of: guestPages };
+  const told = { page, copies: here.map(copyTold), migrations: [], tokens: [] };
+  return ok(await host.send("POST", "/v1/agent/inventory", told)).body.awaited;
+}
+
+test("hosts with more to tell than one request takes do so in pages; the cluster opens with the last page of the last", async () => {
+  const names = Array.from({ length: 14 }, (_, index) => `host-${String.fromCharCode(97 + index)}`);
+  const { world, table } = await makeRestorable(names);
+  const told = new Map<string, CopyTold[]>();
+  for (const name of names) {
+    const vms = Array.from({ length: name === "host-a" ? 300 : 1 }, (_, index) => `vm-${name.at(-1)}-${index}`);
+    told.set(
+      name,
+      vms.map((vmId) => ({ vmId, copyId: `copy_${world.ports.newId()}`, lockToken: 1 })),
+    );
+  }
+  const after = await restored(world, table);
+  for (const name of names) {
+    const host = world.host(name);
+    ok(await host.heartbeat());
+    for (let index = 0; index < guestPages; index++) {
+      assert.equal((await recoveryOf(after))?.state, "recovering");
+      const awaited = await tellPage(host, index, told.get(name) ?? []);
+      assert.equal(awaited.includes(name), index < guestPages - 1, `${name}, page ${index}`);
+    }
+  }
+  assert.equal(await recoveryOf(after), null, "more items than one commit takes do not keep it shut");
+  const { body } = await after.request("GET", "/vms");
+  const running = body.items.filter((vm: { runState: string }) => vm.runState === "running");
+  assert.equal(running.length, 300 + names.length - 1, "all guests that were told of are owned by who has them");
+  assert.equal((await world.host("host-a").claimed()).copies.length, 300);
+  const left = table.allItems().filter(({ partition }) => partition.endsWith("/inventories"));
+  assert.deepEqual(left, []);
+});
+
+test("what was told of an earlier restore counts no more, though the table still holds it", async () => {
+  const { world, table } = await makeRestorable(["host-a", "host-b"]);
+  await runVm(world, "vm-1", "host-a");
+  const { copyId } = await ownerOf(world, "vm-1");
+  await restored(world, table);
+  ok(await world.host("host-a").heartbeat());
+  const gone = { vmId: "vm-gone", copyId: `${copyId.slice(0, -1)}0`, lockToken: 9 };
+  await tellPage(world.host("host-a"), 0, [gone]);
+  await tell(world.host("host-b"), [{ ...gone, vmId: "vm-gone-too" }]);
+  // Before all have told, the table is restored once more. This time host-a tells in pages, and host-b nothing.
+  const again = await restored(world, table, { tableId: "t3", restoreEpoch: 2 });
+  ok(await world.host("host-a").heartbeat());
+  for (let index = 1; index < guestPages; index++) {
+    await tellPage(world.host("host-a"), index, [{ vmId: "vm-1", copyId, lockToken: 1 }]);
+  }
+  assert.deepEqual((await recoveryOf(again)).awaited, ["host-a", "host-b"], "a page of before is not one of now");
+  await tellPage(world.host("host-a"), 0, [{ vmId: "vm-1", copyId, lockToken: 1 }]);
+  const incarnation = world.host("host-b").incarnation;
+  world.clock.nowMs += 60_000;
+  const loss = { incarnation, reason: "power cut", statement: lostStatement };
+  ok(await again.request("POST", "/hosts/host-b/declare-lost", loss));
+  assert.equal(await recoveryOf(again), null);
+  for (const vm of ["vm-gone", "vm-gone-too"]) assert.equal((await again.request("GET", `/vms/${vm}`)).status, 404);
+  assert.equal((await ownerOf(again, "vm-1")).runState, "running");
 });
 
 test("a copy that moved on since the backup is told to go, and a report under a token of before moves nothing", async () => {

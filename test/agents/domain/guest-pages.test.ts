@@ -1,8 +1,17 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { fitHeartbeat, isOnPage, onlyPage, paceOf, turnPage } from "../../../agents/domain/guest-pages.ts";
+import {
+  fitHeartbeat,
+  isOnPage,
+  onlyPage,
+  paceOf,
+  pageInventory,
+  turnPage,
+} from "../../../agents/domain/guest-pages.ts";
 import { makeUlids } from "../../../functions/runtime/system-ports.ts";
 import { type CopyAlarm, type GuestPage, guestPages, HeartbeatRequest } from "../../../schemas/agent.ts";
+import { InventoryReport } from "../../../schemas/inventory.ts";
+import { VmSpec } from "../../../schemas/vm.ts";
 
 const newId = makeUlids(
   () => 1_900_000_000_000,
@@ -28,6 +37,50 @@ test("a host with few guests tells of all of them each time; one with many turns
 test("every copy is on one page, and no page of a full host has many more than its share", () => {
   for (const copyId of copies) assert.equal(allPages.filter((page) => isOnPage(copyId, page)).length, 1);
   for (const page of allPages) assert.ok(copies.filter((copyId) => isOnPage(copyId, page)).length < 200);
+});
+
+const inventoryOf = (ids: readonly string[], tokens: number) => ({
+  copies: ids.map((copyId, index) => ({
+    vmId: `vm-${index}`.padEnd(63, "x"),
+    copyId,
+    spec: VmSpec.parse({}),
+    migrationId: `mig_${copyId.slice(5)}`,
+    machine: "running" as const,
+    lockToken: Number.MAX_SAFE_INTEGER,
+    lockFile: { copyId, fencingToken: Number.MAX_SAFE_INTEGER },
+    gate: "cancelled" as const,
+    isAtGate: false,
+    wasPaused: false,
+    ended: null,
+  })),
+  migrations: [],
+  tokens: Array.from({ length: tokens }, (_, index) => ({ vmId: `vm-${index}`.padEnd(63, "x"), fencingToken: index })),
+});
+
+test("what a host tells when the table went back is one page, or pages that are each taken and together leave nothing out", () => {
+  const few = inventoryOf(copies.slice(0, 128), 512);
+  const [only, ...none] = pageInventory(few);
+  assert.deepEqual(none, []);
+  assert.deepEqual([only?.page, only?.copies, only?.tokens.length], [onlyPage, few.copies, 512]);
+
+  const many = inventoryOf(copies, 1500);
+  const pages = pageInventory(many);
+  assert.deepEqual(
+    pages.map(({ page }) => page),
+    allPages,
+  );
+  for (const page of pages) {
+    assert.ok(Buffer.byteLength(JSON.stringify(page)) <= 180 * 1024, "with room for what it tells of migrations");
+    assert.equal(InventoryReport.safeParse(page).success, true);
+  }
+  const told = pages.flatMap((page) => page.copies.map(({ copyId }) => copyId));
+  assert.deepEqual(told.sort(), [...copies].sort());
+  assert.equal(pages.flatMap((page) => page.tokens).length, 1500);
+  const later = pageInventory({ ...many, copies: many.copies.slice(1) });
+  for (const [index, { copies: here }] of pages.entries()) {
+    const left = here.filter(({ copyId }) => copyId !== copies[0]);
+    assert.deepEqual(later[index]?.copies, left, "one that is gone moves no other");
+  }
 });
 
 /** As large as each can be. */

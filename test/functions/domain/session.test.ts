@@ -17,6 +17,7 @@ import {
 
 const incarnation = "a".repeat(32);
 const session: Session = { ...newSession, incarnation, incarnationNumber: 1, counter: 10, leaseExpiresAt: 5000 };
+const wholePage = { index: 0, of: 1 } as const;
 const speaking = { incarnation, counter: 41, acknowledged: 40 };
 const heard = (held: Session, manner: Manner, isKnown = true) =>
   checkSession(held, speaking, manner, isKnown)?.code ?? null;
@@ -35,13 +36,31 @@ test("while the cluster recovers, heartbeats and inventories alone are heard, an
   assert.deepEqual([heard(recovering, "heartbeat"), heard(recovering, "inventory")], [null, null]);
   assert.equal(afterHeartbeat(recovering, speaking, { at: 0, leaseMs: 9000, alarms: [] }).counter, 41);
   assert.equal(isAwaited(recovering), true);
-  const told = afterInventory(recovering, { ...speaking, counter: 42 }, 7000);
+  const told = afterInventory(recovering, { ...speaking, counter: 42 }, 7000, wholePage);
   assert.deepEqual([told.counter, isAwaited(told), heard(told, "write")], [42, false, "recovering"]);
   assert.equal(endRecovery(told).recovery, null);
 });
 
+test("a host that tells in pages has told when all of them came, in whatever order and however often", () => {
+  const page = (index: number) => ({ index, of: 8 }) as const;
+  let told = beginRecovery(session, 1);
+  for (const index of [3, 0, 1, 3, 2, 4, 5, 0, 7]) {
+    told = afterInventory(told, speaking, 7000, page(index));
+    assert.equal(isAwaited(told), true, `page ${index} was not the last`);
+  }
+  told = afterInventory(told, speaking, 8000, page(6));
+  assert.equal(isAwaited(told), false);
+  assert.equal(isAwaited(afterInventory(told, speaking, 9000, page(2))), false, "told again");
+  const next = { incarnation: "b".repeat(32), counter: 50, acknowledged: 41 };
+  const booted = afterHeartbeat(told, next, { at: 0, leaseMs: 9000, alarms: [] });
+  assert.equal(isAwaited(afterInventory(booted, next, 9000, page(0))), true, "after a boot all of them count anew");
+  const whole = afterInventory(told, speaking, 9000, wholePage);
+  assert.equal(isAwaited(whole), false);
+  assert.equal(isAwaited(afterInventory(whole, speaking, 9000, page(0))), true, "one way of paging counts at a time");
+});
+
 test("a host that boots again after it told what it has is to tell it again", () => {
-  const told = afterInventory(beginRecovery(session, 1), speaking, 7000);
+  const told = afterInventory(beginRecovery(session, 1), speaking, 7000, wholePage);
   const next = { incarnation: "b".repeat(32), counter: 50, acknowledged: 41 };
   assert.equal(checkSession(told, next, "heartbeat", false), null);
   assert.equal(isAwaited(afterHeartbeat(told, next, { at: 0, leaseMs: 9000, alarms: [] })), true);
