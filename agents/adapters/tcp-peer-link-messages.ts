@@ -9,6 +9,8 @@ import type { LinkKeys } from "./peer-handshake.ts";
 const messageLimitBytes = 256 * 1024;
 const signOfLifeMs = 1000;
 const silenceMs = 5000;
+/** How long what was sent last may take to go out after `close`, to a peer that may not read. */
+const partingMs = 2000;
 /** A peer that sends before it is listened to, or that never reads, must not fill our memory. */
 const earlyLimit = 64;
 const unreadLimitBytes = 1024 * 1024;
@@ -89,8 +91,13 @@ export class TcpPeerLink implements PeerLink {
     this.#closedBecause = detail;
     this.#stopTimer();
     // What was sent last still goes out after `close`; otherwise there is nobody to send it to.
-    if (detail === "closed") this.#socket.destroySoon();
-    else this.#socket.destroy();
+    if (detail === "closed") {
+      this.#socket.once(
+        "close",
+        this.#clock.after(partingMs, () => this.#socket.destroy()),
+      );
+      this.#socket.destroySoon();
+    } else this.#socket.destroy();
     this.#tell();
   }
 

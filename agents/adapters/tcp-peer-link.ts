@@ -27,6 +27,9 @@ export type TcpPeerLinksOptions = {
 /** A hello carries two signed documents; nobody unknown may make us keep more. */
 const helloLimitBytes = 16 * 1024;
 const handshakesAtOnce = 4;
+const usualHandshakeMs = 5000;
+/** A peer that was refused has so long to hear why and to close its side; then its socket goes all the same. */
+const partingMs = 500;
 const tls = { minVersion: "TLSv1.3", maxVersion: "TLSv1.3", ciphers: "TLS_AES_128_GCM_SHA256" } as const;
 
 export async function createTcpPeerLinks(options: TcpPeerLinksOptions): Promise<PeerLinks> {
@@ -43,7 +46,7 @@ async function connectToPeer(
   options: TcpPeerLinksOptions,
   verify: Verify,
 ): Promise<PeerLink> {
-  const { clock } = options;
+  const { clock, handshakeTimeoutMs = usualHandshakeMs } = options;
   const timeout = new AbortController();
   const { address } = identity.assignment.destination;
   const stopTimer = clock.after(timeoutMs, () =>
@@ -51,13 +54,21 @@ async function connectToPeer(
   );
   try {
     for (let pauseMs = 10; ; pauseMs = Math.min(50, pauseMs * 2)) {
+      // One connection that fell silent must not cost the time of all that could follow.
+      const attempt = new AbortController();
+      const stopAttempt = clock.after(handshakeTimeoutMs, () =>
+        attempt.abort(new Error("the handshake took too long")),
+      );
       try {
-        const socket = await openSocket(identity, options.port, timeout.signal);
-        return await secure(socket, "source", identity, options, verify, timeout.signal);
+        const signal = AbortSignal.any([timeout.signal, attempt.signal]);
+        const socket = await openSocket(identity, options.port, signal);
+        return await secure(socket, "source", identity, options, verify, signal);
       } catch (error) {
         if (error instanceof PeerRefused || timeout.signal.aborted) throw error;
         await clock.sleep(pauseMs, timeout.signal).catch(() => {});
         if (timeout.signal.aborted) throw new Error(timeout.signal.reason.message, { cause: error });
+      } finally {
+        stopAttempt();
       }
     }
   } finally {
@@ -87,7 +98,7 @@ async function expectPeer(
   verify: Verify,
 ): Promise<() => Promise<void>> {
   const { source, destination } = identity.assignment;
-  const { clock, handshakeTimeoutMs = 5000 } = options;
+  const { clock, handshakeTimeoutMs = usualHandshakeMs } = options;
   const stopped = new AbortController();
   const inHandshake = new Set<Socket>();
   let current: PeerLink | null = null;
@@ -164,10 +175,28 @@ async function secure(
     const encrypted = await encrypt(socket, role, keys, identity.assignment.migrationId, signal);
     return new TcpPeerLink(encrypted, keys, clock);
   } catch (error) {
-    if (error instanceof PeerRefused) socket.end();
+    if (error instanceof PeerRefused) await part(socket, options.clock, signal);
     else socket.destroy();
     throw error;
   }
+}
+
+/** What was said last still goes out. What the peer sends after it is read by nobody, so its end would never be seen. */
+function part(socket: Socket, clock: Clock, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) socket.destroy();
+    if (socket.destroyed) return resolve();
+    const destroy = () => void socket.destroy();
+    const stopTimer = clock.after(partingMs, destroy);
+    signal.addEventListener("abort", destroy, { once: true });
+    socket.once("close", () => {
+      stopTimer();
+      signal.removeEventListener("abort", destroy);
+      resolve();
+    });
+    socket.resume();
+    socket.end();
+  });
 }
 
 /** TLS on the same socket. Only who holds the key can finish it, so its end is the proof that both do. */

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
 import { systemClock } from "../../agents/adapters/system-clock.ts";
 import { createTcpPeerLinks } from "../../agents/adapters/tcp-peer-link.ts";
+import { messageOf } from "../../agents/message-of.ts";
 import { type PeerIdentity, type PeerLink, PeerRefused } from "../../agents/ports/peer-link.ts";
 import { findFreePort } from "../../infra/local/free-port.ts";
 import type { PeerMessage } from "../../schemas/peer.ts";
@@ -16,6 +17,11 @@ export type LinkEnds = {
   source: "linked" | "refused" | "unreachable";
   /** On the faulty connection every message of both ends arrived. */
   isWhole: boolean;
+  /** Every message arrived, on this connection or on a later one. */
+  arrived: boolean;
+  /** Why the source got no link, or lost the one it had; null when it had it until we closed it. */
+  why: string | null;
+  durationMs: number;
   seen: FaultProxy["seen"];
   hit: boolean;
   connections: number;
@@ -33,18 +39,18 @@ const fromDestination: PeerMessage[] = [
   { kind: "loaded" },
 ];
 
-type Heard = { messages: PeerMessage[]; whole: Promise<void>; closed: Promise<void> };
+type Heard = { messages: PeerMessage[]; whole: Promise<void>; closed: Promise<string> };
 
 function hear(link: PeerLink, expected: number): Heard {
   const messages: PeerMessage[] = [];
   const whole = Promise.withResolvers<void>();
-  const closed = Promise.withResolvers<void>();
+  const closed = Promise.withResolvers<string>();
   link.listen({
     message: (message) => {
       messages.push(message);
       if (messages.length === expected) whole.resolve();
     },
-    closed: () => closed.resolve(),
+    closed: closed.resolve,
   });
   return { messages, whole: whole.promise, closed: closed.promise };
 }
@@ -108,6 +114,7 @@ export class LinkAttack {
     direction: Direction,
     { connectMs = 1200, patienceMs = 800, handshakeTimeoutMs = 500, record = false } = {},
   ): Promise<LinkEnds> {
+    const began = performance.now();
     const { source, destination, identity } = this;
     const arrivals: { link: PeerLink; heard: Heard }[] = [];
     const { port: inner, stop } = await this.#expect(handshakeTimeoutMs, (link) => {
@@ -126,6 +133,9 @@ export class LinkAttack {
       links: 0,
       source: "unreachable",
       isWhole: false,
+      arrived: false,
+      why: null,
+      durationMs: 0,
       seen: proxy.seen,
       hit: false,
       connections: 0,
@@ -143,11 +153,14 @@ export class LinkAttack {
         await own()?.heard.whole;
       };
       const whole = Promise.all([heard.whole, arrived()]).then(() => {
+        ends.arrived = true;
         ends.isWhole = proxy.connections === 1;
       });
       await Promise.race([
         whole,
-        heard.closed,
+        heard.closed.then((why) => {
+          ends.why = why;
+        }),
         sleep(patienceMs, undefined, { signal: patience.signal }).catch(() => {}),
       ]);
       assert.ok(isBeginning(heard.messages, fromDestination), "the source heard what was said");
@@ -155,8 +168,10 @@ export class LinkAttack {
     } catch (error) {
       if (error instanceof assert.AssertionError) throw error;
       ends.source = error instanceof PeerRefused ? "refused" : "unreachable";
+      ends.why = messageOf(error);
     } finally {
       patience.abort();
+      ends.durationMs = performance.now() - began;
       ends.links = arrivals.length;
       ends.hit = proxy.hit;
       ends.connections = proxy.connections;

@@ -1,12 +1,18 @@
 // The peer link behind a fault proxy. What must hold each time stands in LinkAttack.run.
 import assert from "node:assert/strict";
-import { connect, type Socket } from "node:net";
+import { once } from "node:events";
+import { connect, createServer, Socket } from "node:net";
 import { before, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { TLSSocket } from "node:tls";
 import { systemClock } from "../../agents/adapters/system-clock.ts";
+import { TcpPeerLink } from "../../agents/adapters/tcp-peer-link-messages.ts";
 import type { PeerLink } from "../../agents/ports/peer-link.ts";
 import { findFreePort } from "../../infra/local/free-port.ts";
 import type { Direction } from "../support/fault-proxy.ts";
+import { unitFaults } from "../support/wire-units.ts";
 import { LinkAttack } from "./link-attack.ts";
+import { nothingLeftOpen } from "./sockets.ts";
 import { inParallel, spread } from "./spread.ts";
 
 const ways: Direction[] = ["forth", "back"];
@@ -50,6 +56,68 @@ test("a side that falls silent within the handshake costs the handshake's time, 
     }),
   );
   await inParallel(jobs, 6);
+});
+
+test("a connection whose two ends hear nothing of each other any more costs the handshake's time, and no more", async () => {
+  const jobs = [0, 700, 1750].map((at) => async () => {
+    const ends = await attack.run({ kind: "half-open", at }, "forth", { connectMs: 3000 });
+    assert.equal(ends.source, "linked", `from byte ${at} on`);
+  });
+  await inParallel(jobs, 3);
+});
+
+test("lines and records of a handshake that are lost, doubled or out of their order get nothing altered accepted", async () => {
+  const { recorded } = await attack.run({ kind: "none" }, "forth", { record: true });
+  const jobs = ways.flatMap((way) =>
+    unitFaults(Buffer.concat(recorded[way]), 5).map((fault) => () => attack.run(fault, way, { connectMs: 3000 })),
+  );
+  const ends = await inParallel(jobs, 8);
+  assert.ok(ends.every(({ hit }) => hit));
+});
+
+test("a peer that is refused, and neither reads nor closes, keeps no socket of ours", async () => {
+  const port = await findFreePort(attack.destination.address);
+  const stop = await (await attack.linksAt(attack.destination, port)).expect(attack.identity, () => {});
+  await nothingLeftOpen(0);
+  const strangers = Array.from({ length: 3 }, () =>
+    connect({ host: attack.destination.address, port, localAddress: attack.source.address, allowHalfOpen: true }),
+  );
+  for (const stranger of strangers) {
+    stranger.on("error", () => {});
+    stranger.write(`{}\n${"more".repeat(10_000)}`);
+  }
+  await Promise.all(strangers.map((stranger) => once(stranger, "readable"))); // The refusal is there.
+  await nothingLeftOpen(strangers.length, 3000); // Their own ends stay open.
+  for (const stranger of strangers) stranger.destroy();
+  await stop();
+});
+
+test("a destination that is refused, and neither reads nor closes, keeps no socket of the source's", async () => {
+  const kept: Socket[] = [];
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
+    kept.push(socket);
+    socket.on("error", () => {});
+    socket.write(`{}\n${"more".repeat(10_000)}`);
+  });
+  const port = await findFreePort(attack.destination.address);
+  await new Promise<void>((resolve) => server.listen({ host: attack.destination.address, port }, resolve));
+  await nothingLeftOpen(0);
+  await assert.rejects((await attack.linksAt(attack.source, port)).connect(attack.identity, 3000), /hello-malformed/);
+  await nothingLeftOpen(kept.length, 3000);
+  for (const socket of kept) socket.destroy();
+  server.close();
+});
+
+test("a link that is closed goes, also when its peer reads nothing of what was said last", async () => {
+  const deaf = new Socket();
+  deaf._write = () => {}; // Never done.
+  const gone = new Promise<void>((resolve) => deaf.once("close", () => resolve()));
+  const keys = { version: 1, peerIncarnation: "", linkKey: new Uint8Array(), streamKey: new Uint8Array() };
+  const link = new TcpPeerLink(deaf as TLSSocket, keys, systemClock);
+  link.send({ kind: "source-complete" });
+  link.close();
+  assert.equal(await Promise.race([gone.then(() => "gone"), sleep(5000, "there")]), "gone");
+  deaf.destroy();
 });
 
 test("one byte per second is no handshake: the source gives up when its time is over", async () => {

@@ -6,6 +6,7 @@ import type { Hello } from "../../agents/adapters/embedded/frames.ts";
 import { Incoming } from "../../agents/adapters/embedded/incoming.ts";
 import { type Outgoing, startOutgoing } from "../../agents/adapters/embedded/outgoing.ts";
 import { pageBytes } from "../../agents/adapters/embedded/vm.ts";
+import { messageOf } from "../../agents/message-of.ts";
 import { WatchedVm } from "../agents/embedded/vm-bench.ts";
 import { type Direction, type Fault, type FaultProxy, startFaultProxy } from "../support/fault-proxy.ts";
 import { seededRandom } from "../support/seeded-random.ts";
@@ -17,6 +18,8 @@ export const addresses = { source: "127.0.0.14", destination: "127.0.0.15", prox
 export type StreamEnds = {
   outcome: "loaded" | "failed" | "pending";
   sent: "sent" | "failed" | "pending" | "not-begun";
+  /** What the end that failed first says of it. */
+  why: string | null;
   seen: { [D in Direction]: number };
   hit: boolean;
   recorded: FaultProxy["recorded"];
@@ -55,6 +58,7 @@ export class StreamAttack {
     const ends: StreamEnds = {
       outcome: "pending",
       sent: "pending",
+      why: null,
       seen: { forth: 0, back: 0 },
       hit: false,
       recorded: { forth: [], back: [] },
@@ -70,8 +74,9 @@ export class StreamAttack {
         told.push("loaded");
         over.resolve();
       },
-      failed: () => {
+      failed: (detail) => {
         ends.outcome = "failed";
+        ends.why ??= detail;
         told.push("failed");
         over.resolve();
       },
@@ -110,8 +115,9 @@ export class StreamAttack {
           ends.sent = "sent";
           left.resolve();
         },
-        failed: () => {
+        failed: (detail) => {
           ends.sent = "failed";
+          ends.why ??= detail;
           left.resolve();
         },
       },
@@ -120,8 +126,9 @@ export class StreamAttack {
         outgoing = begun;
         void Promise.race([rounds.promise, left.promise]).then(() => begun.finish());
       },
-      () => {
+      (error: unknown) => {
         ends.sent = "not-begun";
+        ends.why ??= messageOf(error);
         left.resolve();
       },
     );
@@ -136,6 +143,7 @@ export class StreamAttack {
       sleep(patienceMs, undefined, { signal: patience.signal }).catch(() => {}),
     ]);
     patience.abort();
+    const durationMs = performance.now() - began;
     (outgoing as Outgoing | null)?.cancel();
     incoming.cancel();
     await proxy.close();
@@ -150,7 +158,7 @@ export class StreamAttack {
       seen: { ...proxy.seen },
       hit: proxy.hit,
       recorded: proxy.recorded,
-      durationMs: performance.now() - began,
+      durationMs,
     };
   }
 

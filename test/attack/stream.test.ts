@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import type { Direction } from "../support/fault-proxy.ts";
+import { unitFaults, unitsOf } from "../support/wire-units.ts";
 import { spread } from "./spread.ts";
 import { StreamAttack } from "./stream-attack.ts";
 
@@ -46,6 +47,22 @@ test("a stream that falls silent, or creeps, loads nothing and ends when either 
 test("a stream that comes late is a stream", async () => {
   const ends = await attack.run({ kind: "delay", at: 200_000, delayMs: 300 }, "forth", 20_000);
   assert.deepEqual([ends.outcome, ends.sent], ["loaded", "sent"]);
+});
+
+test("records of a stream that are lost, doubled or out of their order load nothing that the source did not send", async () => {
+  const { recorded } = await attack.run({ kind: "none" }, "forth", 20_000, true);
+  for (const way of ways)
+    for (const fault of unitFaults(Buffer.concat(recorded[way]), 5)) await attack.run(fault, way, 700);
+});
+
+test("a source whose greeting is never answered gives up by itself", async () => {
+  // The whole handshake comes back, and not the answer to the greeting.
+  const { recorded } = await attack.run({ kind: "none" }, "forth", 20_000, true);
+  const handshake = Buffer.concat(unitsOf(Buffer.concat(recorded.back)).slice(0, 4));
+  const ends = await attack.run({ kind: "half-open", at: handshake.length }, "back", 8000);
+  assert.equal(ends.sent, "not-begun");
+  assert.match(ends.why ?? "", /does not answer/);
+  assert.ok(ends.durationMs < 7000);
 });
 
 test("what an earlier migration sent, played again to a new one, is refused at the handshake", async () => {

@@ -1,6 +1,7 @@
 // A TCP proxy that does one thing wrong, at one byte of one direction of the first connection. Later connections pass
 // whole, so that what comes after a fault can be watched as well.
 import { connect, createServer, type Socket } from "node:net";
+import { unitSplitter } from "./wire-units.ts";
 
 export type Fault =
   | { kind: "none" }
@@ -8,12 +9,16 @@ export type Fault =
   | { kind: "cut"; at: number }
   | { kind: "reset"; at: number }
   | { kind: "flip"; at: number; bit: number }
-  /** Half open: nothing of this direction arrives any more, and nobody is told. */
+  /** Nothing of this direction arrives any more, and nobody is told, not even of its end. */
   | { kind: "hold"; at: number }
+  /** The same for both directions, as when the other host's power fails. */
+  | { kind: "half-open"; at: number }
   | { kind: "trickle"; at: number; bytesPerSecond: number }
   | { kind: "delay"; at: number; delayMs: number }
   /** Bytes that were not sent, or were sent already. */
-  | { kind: "insert"; at: number; bytes: Buffer };
+  | { kind: "insert"; at: number; bytes: Buffer }
+  /** One line or TLS record (wire-units.ts), counted from 0: it is lost, comes twice, or after the one behind it. */
+  | { kind: "unit"; index: number; act: "drop" | "repeat" | "swap" };
 
 export type Direction = "forth" | "back";
 
@@ -29,9 +34,12 @@ export type FaultProxy = {
   close(): Promise<void>;
 };
 
+type Target = { address: string; port: number };
+
 export type FaultProxyOptions = {
   listen: { address: string; port: number };
-  to: { address: string; port: number };
+  /** Asked anew for each connection where it is not known before. */
+  to: Target | (() => Target);
   /** From which the proxy connects on: each end sees its peer's own address. */
   from: string;
   fault: Fault;
@@ -56,10 +64,14 @@ export async function startFaultProxy(options: FaultProxyOptions): Promise<Fault
     timers.add(timer);
   };
 
+  const isSilent = (way: Direction): boolean =>
+    hit && ((fault.kind === "hold" && way === direction) || fault.kind === "half-open");
+
   /** Bytes of the faulty direction from the fault on. */
   const harm = (near: Socket, far: Socket, rest: Buffer, isFirst: boolean): void => {
     switch (fault.kind) {
       case "none":
+      case "unit":
         far.write(rest);
         return;
       case "cut":
@@ -75,6 +87,7 @@ export async function startFaultProxy(options: FaultProxyOptions): Promise<Fault
         far.write(rest);
         return;
       case "hold":
+      case "half-open":
         return;
       case "trickle":
         near.pause();
@@ -98,12 +111,31 @@ export async function startFaultProxy(options: FaultProxyOptions): Promise<Fault
     }
   };
 
+  const disorder = ({ index, act }: Extract<Fault, { kind: "unit" }>, far: Socket): ((chunk: Buffer) => void) => {
+    let count = 0;
+    let late: Buffer | null = null;
+    return unitSplitter((unit) => {
+      const isHit = count++ === index;
+      if (isHit) hit = true;
+      if (isHit && act === "swap") late = unit;
+      else if (!isHit || act === "repeat") far.write(unit);
+      if (isHit && act === "repeat") far.write(unit);
+      if (!isHit && late) {
+        far.write(late);
+        late = null;
+      }
+    });
+  };
+
   const carry = (near: Socket, far: Socket, way: Direction, isFaulty: boolean): void => {
+    const units = fault.kind === "unit" && isFaulty && way === direction ? disorder(fault, far) : null;
     near.on("data", (chunk: Buffer) => {
       const begin = seen[way];
-      if (isFaulty || record) seen[way] += chunk.length;
-      if (record) recorded[way].push(Buffer.from(chunk));
-      if (!isFaulty || way !== direction || fault.kind === "none") {
+      if (isFaulty) seen[way] += chunk.length;
+      if (record && isFaulty) recorded[way].push(Buffer.from(chunk));
+      if (units) return units(chunk);
+      if (isFaulty && isSilent(way)) return;
+      if (!isFaulty || way !== direction || fault.kind === "none" || fault.kind === "unit") {
         if (!far.write(chunk)) pauseUntilDrained(near, far);
         return;
       }
@@ -114,14 +146,24 @@ export async function startFaultProxy(options: FaultProxyOptions): Promise<Fault
       hit = true;
       harm(near, far, Buffer.from(chunk.subarray(until)), isFirst);
     });
-    near.on("end", () => far.end());
-    near.on("error", () => far.destroy());
-    near.on("close", () => far.destroy());
+    const unlessSilent = (tell: () => void) => () => {
+      if (!(isFaulty && isSilent(way))) tell();
+    };
+    near.on(
+      "end",
+      unlessSilent(() => far.end()),
+    );
+    near.on("error", () => {});
+    near.on(
+      "close",
+      unlessSilent(() => far.destroy()),
+    );
   };
 
   const server = createServer({ noDelay: true, allowHalfOpen: true }, (near) => {
     const isFaulty = connections++ === 0;
-    const far = connect({ host: to.address, port: to.port, localAddress: from, noDelay: true, allowHalfOpen: true });
+    const { address: host, port } = typeof to === "function" ? to() : to;
+    const far = connect({ host, port, localAddress: from, noDelay: true, allowHalfOpen: true });
     for (const socket of [near, far]) {
       sockets.add(socket);
       socket.on("close", () => sockets.delete(socket));

@@ -26,7 +26,8 @@ export class Guest {
   #state: MachineState;
   #throttlePercent = 0;
   #outgoing: Outgoing | null = null;
-  #connecting = false;
+  /** A stream that is being begun; a cancel meanwhile ends it. */
+  #connecting: { isCancelled: boolean } | null = null;
   #incoming: Incoming | null = null;
 
   private constructor(
@@ -71,7 +72,7 @@ export class Guest {
   /** It has never executed and never had a stream: nothing is lost with it. */
   get isUntouched(): boolean {
     const isFresh = this.#state === "held" || this.#state === "incoming";
-    return isFresh && this.#incoming === null && this.#outgoing === null && !this.#connecting;
+    return isFresh && this.#incoming === null && this.#outgoing === null && this.#connecting === null;
   }
 
   settings(): GuestSettings {
@@ -154,8 +155,9 @@ export class Guest {
     // One that arrived paused is loaded, and may leave again without having executed here.
     if (!["held", "loaded", "running", "stopped"].includes(this.#state))
       throw new Error(`a guest that is ${this.#state} is not sent`);
-    if (this.#connecting || this.#outgoing?.isOver === false) throw new Error("a stream is under way");
-    this.#connecting = true;
+    if (this.#connecting !== null || this.#outgoing?.isOver === false) throw new Error("a stream is under way");
+    const connecting = { isCancelled: false };
+    this.#connecting = connecting;
     try {
       const outgoing = await startOutgoing(
         {
@@ -177,10 +179,11 @@ export class Guest {
           },
         },
       );
-      if (this.#state === "ended") outgoing.cancel();
+      if (this.#state === "ended" || connecting.isCancelled) outgoing.cancel();
       this.#outgoing = outgoing;
+      if (connecting.isCancelled) throw new Error("cancelled while it was being begun");
     } finally {
-      this.#connecting = false;
+      this.#connecting = null;
     }
   }
 
@@ -194,6 +197,7 @@ export class Guest {
   }
 
   cancel(): void {
+    if (this.#connecting !== null) this.#connecting.isCancelled = true;
     this.#outgoing?.cancel();
     this.#incoming?.cancel();
     this.throttle(0);

@@ -19,6 +19,9 @@ import {
 import { listenForStream, type StreamListener } from "./secure-stream.ts";
 import { pageBytes, type Vm } from "./vm.ts";
 
+/** For the last word to go out. */
+const partingMs = 2000;
+
 export type IncomingEvents = { loaded(): void; failed(detail: string): void };
 
 export type IncomingSide = { vm: Vm; hello: Omit<Hello, "migrationId"> };
@@ -152,16 +155,21 @@ export class Incoming {
     if (this.#over) return;
     this.#over = true;
     this.#events.loaded();
-    this.#socket?.write(frame(frameType.loaded));
+    this.#sayLast(frame(frameType.loaded));
   }
 
   /** Says why, and ends the stream. */
   #refuse(detail: string): void {
     if (this.#over) return;
-    this.#socket?.end(frame(frameType.refuse, Buffer.from(detail.slice(0, 300))));
-    const socket = this.#socket;
-    setTimeout(() => socket?.destroy(), 500).unref();
+    this.#sayLast(frame(frameType.refuse, Buffer.from(detail.slice(0, 300))));
     this.#fail(detail);
+  }
+
+  /** A source that is lost, or does not read, must not keep a socket in a guest that lives on for years. */
+  #sayLast(bytes: Buffer): void {
+    const socket = this.#socket;
+    socket?.end(bytes);
+    setTimeout(() => socket?.destroy(), partingMs).unref();
   }
 
   #fail(detail: string): void {

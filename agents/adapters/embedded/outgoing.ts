@@ -31,6 +31,8 @@ const lookEveryMs = 40;
 /** Rounds that find little are not repeated without a breath. */
 const smallRoundPages = 256;
 const breathMs = 20;
+/** For the answer to the greeting: with the handshake's time less than our caller waits for both. */
+const welcomeMs = 4000;
 
 export type OutgoingEvents = {
   sampled(sample: StreamSample): void;
@@ -115,7 +117,9 @@ export class Outgoing {
   async begin(hello: Hello): Promise<void> {
     const welcome = this.#answer(frameType.welcome);
     this.#socket.write(jsonFrame(frameType.hello, hello));
+    const timer = setTimeout(() => this.#end("the other end does not answer the greeting"), welcomeMs);
     await welcome;
+    clearTimeout(timer);
     if (this.#over !== null) throw new Error(this.#over);
     this.#hasBegun = true;
     this.#rounds = this.#runRounds();

@@ -18,6 +18,7 @@ import { type Outgoing, startOutgoing } from "../../../agents/adapters/embedded/
 import { connectStream } from "../../../agents/adapters/embedded/secure-stream.ts";
 import { pageBytes } from "../../../agents/adapters/embedded/vm.ts";
 import type { IncomingStream, OutgoingStream, StreamSample } from "../../../agents/ports/hypervisor.ts";
+import { nothingLeftOpen } from "../../attack/sockets.ts";
 import { seededRandom } from "../../support/seeded-random.ts";
 import { addresses } from "./bench.ts";
 import { WatchedVm } from "./vm-bench.ts";
@@ -241,5 +242,42 @@ test("a listener in the middle sees no page of the guest, and memory is equal at
   assert.ok(filled.length > 30);
   assert.ok(wire.length > memory.length * 0.8, "the capture holds the whole stream");
   for (const page of filled) assert.equal(wire.indexOf(known(page)), -1, `page ${page} was seen`);
+  await source.vm.dispose();
+});
+
+test("a source that is lost once all has arrived keeps no socket of the guest's, which lives on", async () => {
+  const source = await WatchedVm.build();
+  destination.vm.clearMemory();
+  const { outgoing: straight, told, over } = await listening();
+  const kept: net.Socket[] = [];
+  // Whatever becomes of the source, the destination hears nothing of it.
+  const relay = net.createServer({ allowHalfOpen: true }, (near) => {
+    const { address: host, port } = straight.endpoint;
+    const far = net.connect({ host, port, localAddress: addresses[0], allowHalfOpen: true });
+    near.on("error", () => undefined).on("data", (chunk: Buffer) => far.write(chunk));
+    far.on("error", () => undefined).on("data", (chunk: Buffer) => near.write(chunk));
+    far.on("end", () => near.end());
+    kept.push(far);
+  });
+  await new Promise<void>((resolve) => relay.listen(0, addresses[2], resolve));
+  const { port } = relay.address() as net.AddressInfo;
+  const sent = Promise.withResolvers<void>();
+  const roundDone = Promise.withResolvers<void>();
+  const outgoing = await startOutgoing(
+    { vm: () => source.vm, hello, executes: () => false, throttlePercent: () => 0 },
+    { ...straight, endpoint: { address: addresses[2], port } },
+    {
+      sampled: (sample) => sample.roundDone && roundDone.resolve(),
+      sent: sent.resolve,
+      failed: (detail) => sent.reject(new Error(detail)),
+    },
+  );
+  await roundDone.promise;
+  outgoing.finish();
+  await Promise.all([sent.promise, over]);
+  assert.deepEqual(told, ["loaded"]);
+  relay.close();
+  await nothingLeftOpen(kept.length, 4000);
+  for (const far of kept) far.destroy();
   await source.vm.dispose();
 });
