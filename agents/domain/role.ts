@@ -33,3 +33,10 @@ export function intend<S extends { withdrawal: { reason: EndReason; detail: stri
 ): S {
   return state.withdrawal ? state : { ...state, withdrawal: { reason, detail } };
 }
+
+/** May a host act on a record, by the highest token it has seen of the VM? An old record may still say that another copy
+ *  owns the guest, never that this one does. */
+export function mayActOn(record: MigrationRecord, highestToken: number, ownCopyId: string): boolean {
+  const isOld = record.verdictToken < highestToken;
+  return !(isOld && (record.verdict === "open" || record.owner.copyId === ownCopyId));
+}

@@ -2,7 +2,7 @@
 import type { AgentReport, Assignment } from "../../schemas/agent.ts";
 import type { MigrationRecord } from "../../schemas/migration.ts";
 import type { Sign } from "../../schemas/signing.ts";
-import type { ReportOutcome } from "../domain/role.ts";
+import { mayActOn, type ReportOutcome } from "../domain/role.ts";
 import { durable } from "../durable-step.ts";
 import { messageOf } from "../message-of.ts";
 import type { Clock } from "../ports/clock.ts";
@@ -89,9 +89,7 @@ export class KnownRecord {
   accept(proven: ProvenRecord): MigrationRecord | null {
     const { record } = proven;
     if (record.migrationId !== this.#migrationId) return null;
-    // An old record may still say that another copy owns the guest, never that this one does.
-    const isOld = record.verdictToken < this.#context.journal.highestToken(record.vmId);
-    if (isOld && (record.verdict === "open" || record.owner.copyId === this.#ownCopyId)) return null;
+    if (!mayActOn(record, this.#context.journal.highestToken(record.vmId), this.#ownCopyId)) return null;
     const isNewer =
       !this.latest ||
       record.verdictToken > this.latest.record.verdictToken ||

@@ -137,6 +137,11 @@ export function isDeclaredLost(session: Session | null): boolean {
   return Boolean(session?.lost && session.lost.incarnation === session.incarnation);
 }
 
+/** A later incarnation has been told what became of its copies. @returns null where there is nothing to settle yet */
+export function settleLoss(session: Session): Session | null {
+  return session.lost && !isDeclaredLost(session) ? { ...session, lost: null } : null;
+}
+
 /** The cluster is open again. A host that was not heard tells what it has when it comes back. */
 export function endRecovery(session: Session): Session {
   const { recovery } = session;

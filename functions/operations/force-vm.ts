@@ -2,11 +2,13 @@
 // taken back by the source of a commit whose destination was lost before it ran the guest.
 import type { Problem } from "../../schemas/problems.ts";
 import type { VmForce } from "../../schemas/vm.ts";
-import { bumpSlot, decideMotion, isLost, requestTakeBack } from "../domain/motion.ts";
+import { forceAtRest, forceInMotion, lostEnds, mayBeTakenBack, wishTakeBack } from "../domain/force.ts";
+import { bumpSlot } from "../domain/motion.ts";
 import { hostObstacles, nameObstacles } from "../domain/obstacles.ts";
-import type { CopyDuty, EventDraft, MigrationState, Role, Session, VmRecord } from "../domain/records.ts";
+import type { CopyDuty, EventDraft, MigrationState, Session, VmRecord } from "../domain/records.ts";
 import { isDeclaredLost } from "../domain/session.ts";
-import { dutyOf, hasEnded, hostLost, startVm, vmEvents } from "../domain/vms.ts";
+import type { Lost } from "../domain/verdict.ts";
+import { dutyOf, hasEnded, vmEvents } from "../domain/vms.ts";
 import type { Ports } from "../ports/ports.ts";
 import { admitNext } from "./admit-next.ts";
 import type { Batch, Place, Stored } from "./items.ts";
@@ -69,44 +71,40 @@ type Forcing = {
 
 async function takeBack({ ports, clusterId, batch, at, vm, reason }: Forcing, places: MotionPlaces | null) {
   const migration = places?.migration.value;
-  if (!places || migration?.verdict.kind !== "committed" || migration.verdict.confirmed) {
-    const detail = `VM "${vm.value.vmId}" is in no committed migration whose destination has yet to run it.`;
-    return refuse({ code: "not-committed", detail });
-  }
+  if (!places || !migration || !mayBeTakenBack(migration)) return refuse(notCommitted(vm.value));
   const lost = await whoIsLost(ports, clusterId, batch, migration);
-  if (!lost.destination) return refuse(notLost(vm.value, migration.destination.hostId));
-  if (isLost(migration, "source")) {
-    const detail = `Host "${migration.source.hostId}" was declared lost as well, and the copy with it; start the VM from its disk.`;
-    return refuse({ code: "destination-may-have-run", detail });
-  }
   const context = { clusterId, at, restoreEpoch: ports.settings.restoreEpoch, actor: null };
-  const after = requestTakeBack(motionOf(places), { statement: reason, refused: null }, context);
-  putMotion(batch, places, after);
-  return {
-    kind: "accept",
-    batch,
-    rings: bothEnds(clusterId, after.migration),
-    answer: await shownAs(ports, clusterId, vm.value, vm.revision),
-  } as const;
+  const wished = wishTakeBack(motionOf(places), lost, reason, context);
+  switch (wished.kind) {
+    case "not-committed":
+      return refuse(notCommitted(vm.value));
+    case "destination-not-lost":
+      return refuse(notLost(vm.value, migration.destination.hostId));
+    case "source-lost": {
+      const detail = `Host "${migration.source.hostId}" was declared lost as well, and the copy with it; start the VM from its disk.`;
+      return refuse({ code: "destination-may-have-run", detail });
+    }
+    case "wish":
+      putMotion(batch, places, wished.motion);
+      return {
+        kind: "accept",
+        batch,
+        rings: bothEnds(clusterId, wished.motion.migration),
+        answer: await shownAs(ports, clusterId, vm.value, vm.revision),
+      } as const;
+  }
 }
 
-/** A host that has come back, under another incarnation, decides for itself again: nothing is forced over it. */
-async function whoIsLost(
-  ports: Ports,
-  clusterId: string,
-  batch: Batch,
-  migration: MigrationState,
-): Promise<{ [R in Role]: boolean }> {
+/** What is forced stands only for as long as the sessions it was decided on. */
+async function whoIsLost(ports: Ports, clusterId: string, batch: Batch, migration: MigrationState): Promise<Lost> {
   const [source, destination] = (await readPlaces<Session>(ports, [
     keys.session(clusterId, migration.source.hostId),
     keys.session(clusterId, migration.destination.hostId),
   ])) as [Place<Session>, Place<Session>];
-  const isGone = (role: Role, session: Place<Session>): boolean => {
-    if (!isLost(migration, role) || !isDeclaredLost(session.value)) return false;
-    batch.check(session);
-    return true;
-  };
-  return { source: isGone("source", source), destination: isGone("destination", destination) };
+  const lost = lostEnds(migration, { source: source.value, destination: destination.value });
+  if (lost.source) batch.check(source);
+  if (lost.destination) batch.check(destination);
+  return lost;
 }
 
 async function startInMotion(
@@ -123,7 +121,7 @@ async function startInMotion(
   const lost = await whoIsLost(ports, clusterId, batch, migration.value);
   const context = { clusterId, at, restoreEpoch: ports.settings.restoreEpoch, actor: null };
   const before = motionOf(places);
-  const decision = decideMotion(before, { kind: "operator-forces", owner, lost, statement: reason }, context);
+  const decision = forceInMotion(before, { owner, lost, statement: reason }, context);
   if (decision.kind === "refuse") {
     if (decision.problem === "host-may-decide") return refuse(mayDecide(migration.value));
     return refuse(refusal(decision.problem, `Migration ${migration.value.id}`));
@@ -154,15 +152,20 @@ async function startAtRest(
   owner: { hostId: string; copyId: string },
 ): Promise<OperatorDecision> {
   const { ports, clusterId, batch, vm } = forcing;
-  if (vm.value.runState === "starting" && action.overrideLockFile !== undefined) {
-    return overrideWaitingStart(forcing, action);
+  const { restoreEpoch } = ports.settings;
+  const forced = forceAtRest(vm.value, owner, {
+    overridesLockFile: action.overrideLockFile !== undefined,
+    restoreEpoch,
+  });
+  if (forced.kind === "override-lock-file") return overrideWaitingStart(forcing, action);
+  if (forced.kind === "starting-elsewhere") {
+    const detail = `VM "${vm.value.vmId}" is starting on host "${vm.value.owner?.hostId}": override its lock file there, or stop it first.`;
+    return refuse({ code: "host-not-lost", detail });
   }
-  if (vm.value.runState !== "guest-lost" || vm.value.stoppedBecause !== hostLost) {
-    return refuse(notLost(vm.value, vm.value.owner?.hostId ?? "(none)"));
-  }
+  if (forced.kind === "not-lost") return refuse(notLost(vm.value, vm.value.owner?.hostId ?? "(none)"));
   const obstacle = await takeRoomFor(forcing, action.host);
   if (obstacle) return refuse(obstacle);
-  const after = startVm(vm.value, owner, ports.settings.restoreEpoch);
+  const after = forced.vm;
   const revision = batch.put(vm, after);
   batch.events(vmEvents(vm.value, after), { vm });
   batch.event(forcedEvent(forcing, action), vm);
@@ -181,10 +184,7 @@ async function startAtRest(
 async function overrideWaitingStart(forcing: Forcing, action: Start): Promise<OperatorDecision> {
   const { ports, clusterId, batch, vm } = forcing;
   const { owner } = vm.value;
-  if (!owner || owner.hostId !== action.host) {
-    const detail = `VM "${vm.value.vmId}" is starting on host "${owner?.hostId}": override its lock file there, or stop it first.`;
-    return refuse({ code: "host-not-lost", detail });
-  }
+  if (!owner) throw new Error(`VM ${vm.value.vmId} is starting, and nobody owns it`);
   const duty = await readOne<CopyDuty>(ports, keys.copy(clusterId, owner.hostId, owner.copyId));
   if (!duty.value) return refuse(notLost(vm.value, owner.hostId));
   batch.check(vm);
@@ -232,6 +232,11 @@ function putDuty(
 function notLost(vm: VmRecord, hostId: string): Problem {
   const detail = `VM "${vm.vmId}" is ${vm.runState}, owned on host "${hostId}", which is not declared lost; declare it lost first, once it is off.`;
   return { code: "host-not-lost", detail };
+}
+
+function notCommitted({ vmId }: VmRecord): Problem {
+  const detail = `VM "${vmId}" is in no committed migration whose destination has yet to run it.`;
+  return { code: "not-committed", detail };
 }
 
 function mayDecide({ id, verdict, source, destination }: MigrationState): Problem {

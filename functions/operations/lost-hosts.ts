@@ -2,10 +2,11 @@
 // count as lost. When the host returns, its duties are brought to what became of its copies meanwhile.
 import { type HostLoss, lostStatement } from "../../schemas/host.ts";
 import type { Problem } from "../../schemas/problems.ts";
+import { lostWithHost, revisedDuty } from "../domain/lost-host.ts";
 import { loseHost } from "../domain/motion.ts";
 import type { CopyDuty, MigrationState, Session, Slot, VmRecord } from "../domain/records.ts";
-import { declareLost, isAlive, isDeclaredLost } from "../domain/session.ts";
-import { dutyOf, endGuest, hasEnded, hostLost, isOwner, vmEvents } from "../domain/vms.ts";
+import { declareLost, isAlive, isDeclaredLost, settleLoss } from "../domain/session.ts";
+import { hasEnded, vmEvents } from "../domain/vms.ts";
 import type { Ports } from "../ports/ports.ts";
 import { admitNext, admitQueued } from "./admit-next.ts";
 import { getHost } from "./clusters.ts";
@@ -99,14 +100,13 @@ export async function loseGuest(ports: Ports, clusterId: string, hostId: string,
       keys.vm(clusterId, vmId),
     ])) as [Stored<Session>, Stored<VmRecord>];
     const { value } = vm;
-    if (!isDeclaredLost(session.value) || !value || value.owner?.hostId !== hostId || hasEnded(value))
-      return { kind: "done", result: null };
-    const migration =
-      value.migrationId && (await readOne<MigrationState>(ports, keys.migration(clusterId, value.migrationId)));
-    // In motion the verdict decides what becomes of it.
-    if (migration && migration.value?.stage !== "queued") return { kind: "done", result: null };
+    if (!value) return { kind: "done", result: null };
+    const migration = value.migrationId
+      ? await readOne<MigrationState>(ports, keys.migration(clusterId, value.migrationId))
+      : null;
+    const after = lostWithHost(value, hostId, session.value, migration?.value ?? null, ports.settings.restoreEpoch);
+    if (!after) return { kind: "done", result: null };
     const batch = new Batch({ clusterId, by: "control-plane", at: ports.clock.nowMs() });
-    const after = endGuest(value, hostLost, ports.settings.restoreEpoch);
     batch.put(vm, after);
     batch.check(session);
     batch.events(vmEvents(value, after), { vm });
@@ -146,19 +146,10 @@ export async function reviseDuties(ports: Ports, clusterId: string, hostId: stri
   }
   await retryConflicts<null>(ports, "loss-settled", async () => {
     const session = await readOne<Session>(ports, keys.session(clusterId, hostId));
-    if (!session.value?.lost || isDeclaredLost(session.value)) return { kind: "done", result: null };
+    const settled = session.value && settleLoss(session.value);
+    if (!settled) return { kind: "done", result: null };
     const batch = new Batch({ clusterId, by: "control-plane", at: ports.clock.nowMs() });
-    batch.put(session, { ...session.value, lost: null });
+    batch.put(session, settled);
     return { kind: "commit", changes: batch.changes, result: null };
   });
-}
-
-/** A copy that the record still names is to go on as it did: should it have been there all the time, it is not ended. */
-function revisedDuty(duty: CopyDuty, vm: VmRecord, hostId: string): CopyDuty {
-  if (isOwner(vm, { hostId, copyId: duty.copyId })) {
-    // What is not there any more is never begun anew unasked: a start that the loss cut short ended with it.
-    return vm.stoppedBecause === hostLost ? { ...duty, hasRun: true } : dutyOf(vm, duty.copyId);
-  }
-  if (vm.fencingToken <= duty.fencingToken) return duty;
-  return { ...duty, fencingToken: vm.fencingToken, wantedRunState: "stopped" };
 }

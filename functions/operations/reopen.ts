@@ -2,10 +2,11 @@
 // for each VM, and one last commit opens the cluster. Nothing else writes meanwhile, so a crash on the way, or another
 // who does the same, is answered by doing it again: a VM that bears this epoch's token is done.
 import type { Assignment } from "../../schemas/agent.ts";
-import type { HostInventory, VmInventory } from "../domain/last-run.ts";
+import type { HostInventory } from "../domain/last-run.ts";
 import type { CopyDuty, MigrationState, QueueEntry, RecoveryRecord, VmRecord } from "../domain/records.ts";
 import { recoveredEvents, recoverSlot, recoverVm, type VmStanding } from "../domain/recovery.ts";
 import { endRecovery, isDeclaredLost } from "../domain/session.ts";
+import { migrationsNamed, standingsOf, underWay } from "../domain/standings.ts";
 import { firstToken } from "../domain/tokens.ts";
 import { vmEvents } from "../domain/vms.ts";
 import type { Ports } from "../ports/ports.ts";
@@ -81,69 +82,36 @@ type Standing = VmStanding & { place: Place<VmRecord> };
 
 async function readVms(ports: Ports, recovering: Recovering): Promise<Standing[]> {
   const { clusterId, told, lost } = recovering;
-  const known = new Map((await readAll<VmRecord>(ports, vmsPartition(clusterId))).map((vm) => [vm.value.vmId, vm]));
-  const named = told.flatMap(({ value }) => [
-    ...value.copies.map(({ vmId }) => vmId),
-    ...value.parts.map(({ assignment }) => assignment.vmId),
-  ]);
-  await readMigrations(ports, recovering, [...known.values()]);
-  return [...new Set([...known.keys(), ...named])].sort().map((vmId) => {
-    const place: Place<VmRecord> = known.get(vmId) ?? { key: keys.vm(clusterId, vmId), revision: 0, value: null };
-    const inventory = inventoryOf(told, lost, vmId);
-    const isUnderWay = ({ id, stage }: MigrationState) =>
-      stage !== "ended" || inventory.parts.some(({ over, assignment }) => !over && assignment.migrationId === id);
-    const migrations = [...recovering.migrations.values()].flatMap(({ value }) => (value ? [value] : []));
-    return {
-      vmId,
-      place,
-      vm: place.value,
-      migrations: migrations.filter((migration) => migration.vmId === vmId && isUnderWay(migration)),
-      inventory,
-      highestToken: highestTokenOf(told, vmId),
-    };
+  const vms = await readAll<VmRecord>(ports, vmsPartition(clusterId));
+  await readMigrations(
+    ports,
+    recovering,
+    vms.map(({ value }) => value),
+  );
+  const migrations = [...recovering.migrations.values()].flatMap(({ value }) => (value ? [value] : []));
+  const standings = standingsOf(
+    vms.map(({ value }) => value),
+    migrations,
+    told.map(({ value }) => value),
+    lost,
+  );
+  const places = new Map(vms.map((place) => [place.value.vmId, place]));
+  return standings.map((standing) => {
+    const place = places.get(standing.vmId);
+    return { ...standing, place: place ?? { key: keys.vm(clusterId, standing.vmId), revision: 0, value: null } };
   });
 }
 
-/** Those that anything names which could be under way. */
-async function readMigrations(ports: Ports, recovering: Recovering, vms: Stored<VmRecord>[]): Promise<void> {
+async function readMigrations(ports: Ports, recovering: Recovering, vms: readonly VmRecord[]): Promise<void> {
   const { clusterId, hosts, told, queue, migrations } = recovering;
-  const ids = new Set<string>([
-    ...vms.flatMap(({ value }) => (value.migrationId ? [value.migrationId] : [])),
-    ...hosts.flatMap(({ slot }) => (slot.value.migration ? [slot.value.migration.migrationId] : [])),
-    ...queue.map(({ value }) => value.migrationId),
-    ...told.flatMap(({ value }) => value.parts.map(({ assignment }) => assignment.migrationId)),
-  ]);
-  const wanted = [...ids].map((id) => keys.migration(clusterId, id));
+  const ids = migrationsNamed({
+    vms,
+    slots: hosts.map(({ slot }) => slot.value),
+    queue: queue.map(({ value }) => value),
+    told: told.map(({ value }) => value),
+  });
+  const wanted = ids.map((id) => keys.migration(clusterId, id));
   for (const place of await readPlaces<MigrationState>(ports, wanted)) migrations.set(place.key.sort, place);
-}
-
-export function inventoryOf(
-  told: readonly { value: HostInventory }[],
-  lostHosts: ReadonlySet<string>,
-  vmId: string,
-): VmInventory {
-  return {
-    copies: told.flatMap(({ value }) =>
-      value.copies.filter((copy) => copy.vmId === vmId).map((copy) => ({ ...copy, hostId: value.hostId })),
-    ),
-    parts: told.flatMap(({ value }) =>
-      value.parts
-        .filter(({ assignment }) => assignment.vmId === vmId)
-        .map((part) => ({ ...part, hostId: value.hostId })),
-    ),
-    lostHosts,
-  };
-}
-
-export function highestTokenOf(told: readonly { value: HostInventory }[], vmId: string): number {
-  const tokens = told.flatMap(({ value }) => [
-    ...value.tokens.filter((seen) => seen.vmId === vmId).map(({ fencingToken }) => fencingToken),
-    ...value.copies.filter((copy) => copy.vmId === vmId).map(({ lockToken }) => lockToken ?? 0),
-    ...value.parts
-      .filter(({ assignment }) => assignment.vmId === vmId)
-      .map(({ assignment, recordToken }) => Math.max(assignment.fencingToken, recordToken)),
-  ]);
-  return tokens.reduce((highest, token) => Math.max(highest, token), 0);
 }
 
 async function recoverOne(ports: Ports, recovering: Recovering, standing: Standing): Promise<boolean> {
@@ -216,22 +184,15 @@ async function readUnderWay(
   ports: Ports,
   { clusterId, hosts, told, migrations }: Recovering,
 ): Promise<{ migration: MigrationState; assignment: Assignment }[]> {
-  const assignments = new Map<string, Assignment>();
-  for (const { slot } of hosts) {
-    if (slot.value.migration) assignments.set(slot.value.migration.migrationId, slot.value.migration.assignment);
-  }
-  for (const { value } of told) {
-    for (const { assignment } of value.parts) assignments.set(assignment.migrationId, assignment);
-  }
-  const ids = [...migrations.keys()];
   const places = await readPlaces<MigrationState>(
     ports,
-    ids.map((id) => keys.migration(clusterId, id)),
+    [...migrations.keys()].map((id) => keys.migration(clusterId, id)),
   );
-  return places.flatMap(({ value: migration }) => {
-    const assignment = migration && assignments.get(migration.id);
-    return migration && assignment && migration.stage !== "ended" ? [{ migration, assignment }] : [];
-  });
+  return underWay(
+    places.flatMap(({ value }) => (value ? [value] : [])),
+    hosts.map(({ slot }) => slot.value),
+    told.map(({ value }) => value),
+  );
 }
 
 /** @returns false where others were quicker, or nobody can say: whoever comes by next does it again */

@@ -1,8 +1,8 @@
 // A source that cannot take its stopped copy back says why: the lock file does not prove that the destination never ran
 // the guest. The wish is dropped, and the operator is told.
 import type { AgentReport, ReportAnswer } from "../../schemas/agent.ts";
+import { refuseTakeBack } from "../domain/force.ts";
 import { isAsAssigned, recordOf, roleOf } from "../domain/migrations.ts";
-import { requestTakeBack } from "../domain/motion.ts";
 import type { MigrationState } from "../domain/records.ts";
 import type { Ports } from "../ports/ports.ts";
 import { type AgentCall, type AgentRequest, batchOf, signRecord } from "./agent-call.ts";
@@ -30,17 +30,16 @@ export function reportTakeBackRefused(
       }
       const places = placesOf(found, migration, clusterId);
       const before = motionOf(places);
-      const { takeBack } = before.migration;
       const context = { clusterId, at: found.now, restoreEpoch: ports.settings.restoreEpoch, actor: "source" } as const;
-      const isAsked = takeBack && takeBack.refused === null;
-      const after = isAsked ? requestTakeBack(before, { ...takeBack, refused: report.detail }, context) : before;
+      const refused = refuseTakeBack(before, report.detail, context);
+      const after = refused ?? before;
       const batch = batchOf(found);
       putMotion(batch, places, after);
       return {
         kind: "accept",
         batch,
         answer: async () => ({
-          outcome: isAsked ? "applied" : "unchanged",
+          outcome: refused ? "applied" : "unchanged",
           assignmentsRevision: after.slots.source?.assignmentsRevision ?? 0,
           record: await signRecord(ports, recordOf(clusterId, after.migration)),
         }),

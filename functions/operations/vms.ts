@@ -2,6 +2,7 @@
 // it ends the migration where nothing has begun, asks the agents to where it has, and else follows the new owner.
 import type { Problem } from "../../schemas/problems.ts";
 import type { Vm, VmDefinition, VmStart } from "../../schemas/vm.ts";
+import { supersededDuty } from "../domain/lost-host.ts";
 import { bumpSlot, decideMotion, type Motion, requestCancel, settle } from "../domain/motion.ts";
 import { hostObstacles, nameObstacles } from "../domain/obstacles.ts";
 import type { CopyDuty, QueueEntry, Slot, VmRecord } from "../domain/records.ts";
@@ -135,7 +136,7 @@ export async function supersedeOwner(
   const { hostId, copyId } = before.owner;
   const duty = await readOne<CopyDuty>(ports, keys.copy(clusterId, hostId, copyId));
   if (!duty.value) return;
-  batch.put<CopyDuty>(duty, { ...duty.value, fencingToken: after.fencingToken, wantedRunState: "stopped" });
+  batch.put<CopyDuty>(duty, supersededDuty(duty.value, after));
   if (hostId !== startsOn.hostId) await bumpHost(ports, batch, { clusterId, hostId });
 }
 

@@ -1,11 +1,11 @@
 // The production code that decides, in one place, so that a mutant can take one piece of it away.
 import { stampFor } from "../../../agents/adapters/lock-rule.ts";
 import { advanceDestination, recoverDestination } from "../../../agents/domain/destination.ts";
+import { mayActOn } from "../../../agents/domain/role.ts";
 import { advanceSource, recoverSource } from "../../../agents/domain/source.ts";
 import { seeCopy } from "../../../functions/domain/copies.ts";
 import { decideMotion, recordSeen, requestCancel, settle } from "../../../functions/domain/motion.ts";
 import { startVm } from "../../../functions/domain/vms.ts";
-import type { MigrationRecord } from "../../../schemas/migration.ts";
 
 export type Rules = {
   advanceSource: typeof advanceSource;
@@ -19,8 +19,7 @@ export type Rules = {
   seeCopy: typeof seeCopy;
   startVm: typeof startVm;
   stampFor: typeof stampFor;
-  /** May an agent act on a record, by the highest token it has journalled? (agents/roles/context.ts) */
-  mayActOn(record: MigrationRecord, highestToken: number, ownCopyId: string): boolean;
+  mayActOn: typeof mayActOn;
   /** What stands at the gate after somebody wanted to create one or the other. */
   decideGate(found: Gate, wanted: "past" | "cancelled"): "past" | "cancelled";
   /** What a missing journal counts as. */
@@ -72,10 +71,7 @@ export const production: Rules = {
   seeCopy,
   startVm,
   stampFor,
-  mayActOn(record, highestToken, ownCopyId) {
-    const isOld = record.verdictToken < highestToken;
-    return !(isOld && (record.verdict === "open" || record.owner.copyId === ownCopyId));
-  },
+  mayActOn,
   decideGate: (found, wanted) => found ?? wanted,
   worstCase: { commitSent: true, runIntent: 1, gateUnknown: true },
   habits: {
