@@ -22,7 +22,7 @@ export class Duties {
   readonly #guests = new Map<string, { vm: string; report: GuestReport }>();
   /** What the control plane was last told of a copy, so that it is told once. */
   readonly #told = new Map<string, string>();
-  /** Copies that were reported gone: a copy begins once, and never again. */
+  /** Copies that were ended as ordered, or reported gone: a copy begins once, and never again. */
   readonly #done = new Set<string>();
   readonly #watch: GuestWatch;
   readonly #alarms = new Map<string, CopyAlarm>();
@@ -164,9 +164,16 @@ export class Duties {
     switch (wantedRunState) {
       case "stopped":
         if (this.#isFrozen()) return false;
-        if (copy) await copy.destroy();
+        if (copy) {
+          await copy.destroy();
+          this.#done.add(copyId);
+        }
         this.forget(copyId);
-        return this.#tell(duty, { state: "gone", because: copy ? "ordered" : "never-started" });
+        // Ended under this order or under the one before: what was said of it may not have been heard.
+        return this.#tell(duty, {
+          state: "gone",
+          because: copy || this.#done.has(copyId) ? "ordered" : "never-started",
+        });
       case "running":
       case "paused":
         if (copy && status && status.machine !== "held") return this.#bringAbout(duty, copy, status);
