@@ -33,6 +33,7 @@ const tableWentBack: { [step: string]: Reached[] } = {
   ],
   "table:recovery-begun": [{ scenario: wentBack, place: "restore" }],
   "table:table-renamed": [{ scenario: wentBack, place: "restore" }],
+  "table:inventories-forgotten": control(wentBack),
   "table:late-host-settled": control("source host is lost while the table goes back"),
   "table:late-host-heard": control("source host is lost while the table goes back"),
   "table:vm-recovered": control(wentBack),
