@@ -3,6 +3,7 @@
 import type { Duplex } from "node:stream";
 
 const newline = 0x0a;
+const firstKeptBytes = 256;
 
 /** @param limitBytes a longer line ends the reading with an error
  *  @throws when the socket ends, fails, or `signal` is aborted first */
@@ -52,20 +53,37 @@ export function readLine(socket: Duplex, limitBytes: number, signal: AbortSignal
 
 /** Splits a stream of chunks into lines. Answers false, for good, when a line is longer than the limit. */
 export function lineSplitter(limitBytes: number, onLine: (line: string) => void): (chunk: Buffer) => boolean {
-  let pending: Buffer[] = [];
+  // One buffer that grows: a line that comes byte by byte must not be an object for each.
+  let kept: Buffer = Buffer.alloc(0);
   let length = 0;
+  const keep = (bytes: Buffer): void => {
+    const needed = length + bytes.length;
+    if (needed > kept.length) {
+      const grown = Buffer.alloc(Math.min(limitBytes, Math.max(needed, kept.length * 2, firstKeptBytes)));
+      kept.copy(grown, 0, 0, length);
+      kept = grown;
+    }
+    bytes.copy(kept, length);
+    length = needed;
+  };
   return (chunk) => {
     let rest = chunk;
     for (let end = rest.indexOf(newline); end >= 0; end = rest.indexOf(newline)) {
       if (length + end > limitBytes) return false;
-      const line = Buffer.concat([...pending, rest.subarray(0, end)]).toString("utf8");
-      pending = [];
-      length = 0;
+      const last = rest.subarray(0, end);
       rest = rest.subarray(end + 1);
+      if (length === 0) {
+        onLine(last.toString("utf8"));
+        continue;
+      }
+      keep(last);
+      const line = kept.toString("utf8", 0, length);
+      kept = Buffer.alloc(0);
+      length = 0;
       onLine(line);
     }
-    length += rest.length;
-    if (rest.length > 0) pending.push(rest);
-    return length <= limitBytes;
+    if (length + rest.length > limitBytes) return false;
+    keep(rest);
+    return true;
   };
 }

@@ -40,7 +40,8 @@ export class TcpPeerLink implements PeerLink {
       this.#lastHeardMs = clock.monotonicMs();
       if (!split(chunk)) this.#closed("the peer sent a line that is too long");
     });
-    socket.on("error", (error) => this.#closed(error.message));
+    // OpenSSL's own words name files and lines of its source.
+    socket.on("error", (error) => this.#closed(`the link broke: ${(error as NodeJS.ErrnoException).code ?? "error"}`));
     socket.on("end", () => this.#closed("closed by the peer"));
     socket.on("close", () => this.#closed("closed by the peer"));
     this.#watch();
