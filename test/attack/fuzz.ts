@@ -10,11 +10,9 @@ import { openDocument, signDocument, verifierFrom } from "../../schemas/signing.
 import { WatchedVm } from "../agents/embedded/vm-bench.ts";
 import { makeAssignment, makeAuthority, makeHost, makeRecord } from "../support/assignments.ts";
 import { seededRandom } from "../support/seeded-random.ts";
+import { headerBytes } from "./packed-description.ts";
 
 export type Fuzz = (times: number, seed: number) => Promise<void> | void;
-
-/** Of a device state: so much lies before its description. */
-export const headerBytes = 16;
 
 /** Any type, any length, any page index, in pieces of any size. */
 export const fuzzFrames: Fuzz = (times, seed) => {

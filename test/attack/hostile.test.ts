@@ -5,8 +5,13 @@ import { after, before, test } from "node:test";
 import type { DeviceState } from "../../agents/adapters/embedded/device-state.ts";
 import { FrameReader, frameType } from "../../agents/adapters/embedded/frames.ts";
 import { openState } from "../../agents/adapters/embedded/packed-state.ts";
+import { lineSplitter } from "../../agents/adapters/line-socket.ts";
 import { WatchedVm } from "../agents/embedded/vm-bench.ts";
-import { fuzzDeviceStates, fuzzFrames, fuzzLines, fuzzMessages, headerBytes } from "./fuzz.ts";
+import { fuzzDeviceStates, fuzzFrames, fuzzLines, fuzzMessages } from "./fuzz.ts";
+import { fuzzLengths } from "./fuzz-lengths.ts";
+import { fuzzHellos, fuzzSessions } from "./fuzz-sessions.ts";
+import { fuzzDescriptions, fuzzSlots } from "./fuzz-states.ts";
+import { type Description, readDescription, withDescription } from "./packed-description.ts";
 
 let guest: WatchedVm;
 let state: DeviceState;
@@ -16,25 +21,10 @@ before(async () => {
 });
 after(() => guest.vm.dispose());
 
-type Info = { buffer_infos: { offset: number; length: number }[]; state: unknown[] };
-
 /** The state with its description changed, packed again. */
-function described(change: (info: Info) => unknown, packed = state.packed): Uint8Array<ArrayBuffer> {
-  const view = new DataView(packed.buffer, packed.byteOffset);
-  const infoBytes = view.getInt32(12, true);
-  const info = JSON.parse(Buffer.from(packed.subarray(headerBytes, headerBytes + infoBytes)).toString()) as Info;
-  const changed = change(info) ?? info;
-  const json = Buffer.from(typeof changed === "string" ? changed : JSON.stringify(changed));
-  const buffersAt = (headerBytes + infoBytes + 3) & ~3;
-  const newBuffersAt = (headerBytes + json.length + 3) & ~3;
-  const whole = new Uint8Array(newBuffersAt + packed.length - buffersAt);
-  whole.set(packed.subarray(0, headerBytes));
-  whole.set(json, headerBytes);
-  whole.set(packed.subarray(buffersAt), newBuffersAt);
-  const head = new DataView(whole.buffer);
-  head.setInt32(8, whole.length, true);
-  head.setInt32(12, json.length, true);
-  return whole;
+function described(change: (info: Description) => unknown): Uint8Array<ArrayBuffer> {
+  const info = readDescription(state.packed);
+  return withDescription(state.packed, change(info) ?? info);
 }
 
 const hostile: { [name: string]: () => Uint8Array<ArrayBuffer> } = {
@@ -124,9 +114,30 @@ test("eight megabytes that come byte by byte are kept once, not as eight million
   assert.ok(grown < 150 * 2 ** 20, `${grown} bytes more`);
 });
 
+test("a line of a quarter of a megabyte that comes byte by byte is kept once as well", () => {
+  const split = lineSplitter(2 ** 18, () => undefined);
+  const before = process.memoryUsage().rss;
+  for (let at = 0; at < 2 ** 18; at++) split(Buffer.from([0x78]));
+  const grown = process.memoryUsage().rss - before;
+  assert.ok(grown < 40 * 2 ** 20, `${grown} bytes more`);
+});
+
 test("frames of any type, length and page index are handed on within bounds or refused", () => fuzzFrames(20_000, 5));
 
 test("peer messages, calls of a supervisor and signed documents of any shape are read or refused, never more", () =>
   fuzzMessages(20_000, 31));
 
 test("lines cut anywhere are the same lines; a line over its limit ends the reading", () => fuzzLines(2000, 17));
+
+test("a length that is announced and never comes costs nothing", () => fuzzLengths(5000, 3));
+
+test("hellos of the peer link that are nearly right get no link", () => fuzzHellos(1000, 41));
+
+test("a source that holds the key and breaks any rule of the stream is refused, and nothing is loaded", () =>
+  fuzzSessions(300, 43));
+
+test("a description of a device state that is read names no bytes but its own, each once", () =>
+  fuzzDescriptions(1000, 47));
+
+test("a device state with anything in any slot is taken or refused, soon, and within the machine's memory", () =>
+  fuzzSlots(300, 53));

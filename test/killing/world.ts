@@ -36,7 +36,12 @@ const lookEveryMs = 3;
 const settings = { DROVER_HEARTBEAT_MS: "500", DROVER_BUSY_HEARTBEAT_MS: "500", DROVER_LEASE_MS: "5000" };
 
 export type Armed = { place: string; moment: "before" | "after"; step: string };
-export type WorldOptions = { hypervisor: VmSpec["hypervisor"]; hosts?: number };
+export type WorldOptions = {
+  hypervisor: VmSpec["hypervisor"];
+  hosts?: number;
+  /** More variables for the agents' processes. */
+  agents?: Record<string, string>;
+};
 
 export class World {
   readonly folder: string;
@@ -53,17 +58,20 @@ export class World {
   readonly #services = new Map<string, Service>();
   readonly #key = `drover_${toBase64Url(randomBytes(32))}`;
   #url = "";
-  #peerPort = 0;
+  readonly #agents: Record<string, string>;
+  peerPort = 0;
 
-  private constructor(folder: string, reaper: Reaper, hypervisor: VmSpec["hypervisor"]) {
+  private constructor(folder: string, reaper: Reaper, { hypervisor, agents = {} }: WorldOptions) {
     this.folder = folder;
     this.#reaper = reaper;
     this.hypervisor = hypervisor;
+    this.#agents = agents;
   }
 
-  static async start({ hypervisor, hosts = 2 }: WorldOptions): Promise<World> {
+  static async start(options: WorldOptions): Promise<World> {
+    const { hosts = 2 } = options;
     const folder = await mkdtemp(join(tmpdir(), "drover-kill-"));
-    const world = new World(folder, await startReaper(folder), hypervisor);
+    const world = new World(folder, await startReaper(folder), options);
     try {
       await world.#begin(hosts);
       return world;
@@ -80,7 +88,7 @@ export class World {
     this.#url = await this.addControlPlane();
     await this.ask("POST", "/v1/clusters", { cluster });
     const names = Array.from({ length: hosts }, (_, index) => hostName(index));
-    this.#peerPort = await choosePeerPort(names.map((_, index) => migrationAddress(index)));
+    this.peerPort = await choosePeerPort(names.map((_, index) => migrationAddress(index)));
     for (const host of names) await this.addHost(host);
     await Promise.all(names.map((host) => this.#services.get(host)?.first));
     this.#isBegun = true;
@@ -146,11 +154,12 @@ export class World {
         DROVER_RUN: join(this.folder, host, "run"),
         DROVER_SHARED_VOLUME: join(this.folder, "shared-volume"),
         DROVER_MIGRATION_ADDRESS: migrationAddress(index),
-        DROVER_PEER_PORT: String(this.#peerPort),
+        DROVER_PEER_PORT: String(this.peerPort),
         DROVER_JOIN_TOKEN_FILE: tokenFile,
         DROVER_HYPERVISOR: this.hypervisor,
         DROVER_GUEST_MEMORY_MIB: "1024",
         DROVER_HALT_STEPS: this.haltFolder(host),
+        ...this.#agents,
       },
     }));
     this.#services.set(host, service);

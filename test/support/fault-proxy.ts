@@ -28,6 +28,7 @@ export type FaultProxy = {
   readonly seen: { [D in Direction]: number };
   /** What came on the first connection, if asked for. */
   readonly recorded: { [D in Direction]: Buffer[] };
+  /** That reached the other end. */
   readonly connections: number;
   /** The fault's byte was reached. */
   readonly hit: boolean;
@@ -146,30 +147,35 @@ export async function startFaultProxy(options: FaultProxyOptions): Promise<Fault
       hit = true;
       harm(near, far, Buffer.from(chunk.subarray(until)), isFirst);
     });
-    const unlessSilent = (tell: () => void) => () => {
-      if (!(isFaulty && isSilent(way))) tell();
+    // Behind what is still on its way.
+    const follow = (act: () => void): void => {
+      if (isFaulty && isSilent(way)) return;
+      if (isFaulty && way === direction && (fault.kind === "delay" || fault.kind === "trickle")) later(0, act);
+      else act();
     };
-    near.on(
-      "end",
-      unlessSilent(() => far.end()),
-    );
-    near.on("error", () => {});
-    near.on(
-      "close",
-      unlessSilent(() => far.destroy()),
-    );
+    near.on("end", () => follow(() => far.end()));
+    near.on("close", (hadError) => follow(() => (hadError ? far.destroy() : far.destroySoon())));
   };
 
   const server = createServer({ noDelay: true, allowHalfOpen: true }, (near) => {
-    const isFaulty = connections++ === 0;
     const { address: host, port } = typeof to === "function" ? to() : to;
     const far = connect({ host, port, localAddress: from, noDelay: true, allowHalfOpen: true });
     for (const socket of [near, far]) {
       sockets.add(socket);
+      socket.on("error", () => {});
       socket.on("close", () => sockets.delete(socket));
     }
-    carry(near, far, "forth", isFaulty);
-    carry(far, near, "back", isFaulty);
+    // Whoever is not reached yet is tried again: the first connection is the first that both ends have.
+    const forget = () => [near, far].forEach((socket) => void socket.destroy());
+    near.once("close", forget);
+    far.once("close", forget);
+    far.once("connect", () => {
+      near.off("close", forget);
+      far.off("close", forget);
+      const isFaulty = connections++ === 0;
+      carry(near, far, "forth", isFaulty);
+      carry(far, near, "back", isFaulty);
+    });
   });
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
