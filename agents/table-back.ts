@@ -127,6 +127,7 @@ export class TableBack {
         commitSent: entry.commitSent ?? false,
         runIntent: entry.runIntent ?? 0,
         runRefused: entry.runRefused ?? 0,
+        arrivesPaused: entry.arrivesPaused ?? false,
         relinquished: entry.relinquished ?? false,
         over: entry.over ?? false,
       }))

@@ -38,6 +38,10 @@ export const InventoryMigration = z.object({
   commitSent: z.boolean(),
   runIntent: z.int().min(0).meta({ description: "Number of the last try to let the guest execute." }),
   runRefused: z.int().min(0).meta({ description: "Number of the try that was definitely refused." }),
+  arrivesPaused: z
+    .boolean()
+    .default(false)
+    .meta({ description: "It meant the guest to stand there, when it last tried." }),
   relinquished: z.boolean(),
   over: z.boolean().meta({ description: "The host is done with it." }),
 });

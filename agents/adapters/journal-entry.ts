@@ -18,6 +18,7 @@ export const JournalEntry = z.strictObject({
   }),
   commitSent: z.literal(true).exactOptional(),
   runIntent: z.int().min(1).exactOptional(),
+  arrivesPaused: z.literal(true).exactOptional(),
   runRefused: z.int().min(1).exactOptional(),
   relinquished: z.literal(true).exactOptional(),
   gateUnknown: z.literal(true).exactOptional(),

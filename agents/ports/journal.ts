@@ -11,6 +11,8 @@ export type MigrationJournal = {
   commitSent?: true;
   /** Destination: number of the last try to let the guest execute; it may have run. */
   runIntent?: number;
+  /** Destination: that try was to have the guest stand there, paused as it was at its source. */
+  arrivesPaused?: true;
   /** Destination: number of the try that was definitely refused, nothing having executed. */
   runRefused?: number;
   /** Destination: rule 7's word may have been given; bars any commit. */

@@ -328,10 +328,12 @@ export class DestinationRole implements Role {
   }
 
   async #journal(command: Extract<DestinationCommand, { kind: "journal" }>): Promise<void> {
+    // The source's copy may be gone when this is asked for, and the record with a table that went back.
+    const arrival = this.#state.record?.arrivesPaused ? ({ arrivesPaused: true } as const) : {};
     const facts = {
       "commit-sent": { step: "journal:commit-sent", of: () => ({ commitSent: true as const }) },
       relinquished: { step: "journal:relinquished", of: () => ({ relinquished: true as const }) },
-      "run-intent": { step: "journal:run-intent", of: (number: number) => ({ runIntent: number }) },
+      "run-intent": { step: "journal:run-intent", of: (number: number) => ({ runIntent: number, ...arrival }) },
       "run-refused": { step: "journal:run-refused", of: (number: number) => ({ runRefused: number }) },
     } as const;
     const number = "number" in command ? command.number : 0;

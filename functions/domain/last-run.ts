@@ -21,6 +21,7 @@ export type Part = {
   commitSent: boolean;
   runIntent: number;
   runRefused: number;
+  arrivesPaused: boolean;
   relinquished: boolean;
   over: boolean;
 };
@@ -67,9 +68,9 @@ export function findLastRun(vm: VmInventory): LastRun {
 function stateOf({ parts }: VmInventory, { machine, copyId }: InventoryCopy): "running" | "standing" | "loaded" {
   if (machine === "running") return "running";
   if (machine === "stopped") return "standing";
-  // Its host is done with the migration: it arrived paused.
-  const isArriving = parts.some(({ over, assignment }) => !over && assignment.destination.copyId === copyId);
-  return isArriving ? "loaded" : "standing";
+  const arriving = parts.find(({ over, assignment }) => !over && assignment.destination.copyId === copyId);
+  // Its host is done with the migration, or meant it to stand: it arrived paused.
+  return arriving && !arriving.arrivesPaused ? "loaded" : "standing";
 }
 
 function highest(candidates: Candidate[]): Candidate | null {

@@ -142,7 +142,10 @@ function decide(
     startedAt: migration.startedAt ?? migration.createdAt,
     verdict,
     cancelRequested: null,
-    arrivesPaused: migration.arrivesPaused || isSourcePaused(inventory, migration),
+    arrivesPaused:
+      migration.arrivesPaused ||
+      isSourcePaused(inventory, migration) ||
+      (partOf(inventory, migration, "destination")?.arrivesPaused ?? false),
     takeBack: null,
     seen: { source: seenOf("source"), destination: seenOf("destination") },
     holds: {

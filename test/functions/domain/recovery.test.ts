@@ -5,7 +5,8 @@ import { test } from "node:test";
 import { recoverVm, type VmStanding } from "../../../functions/domain/recovery.ts";
 import { firstToken } from "../../../functions/domain/tokens.ts";
 import { ownerBy } from "../../../functions/domain/verdict.ts";
-import { hasEnded } from "../../../functions/domain/vms.ts";
+import { hasEnded, newVm, startVm } from "../../../functions/domain/vms.ts";
+import { makeAssignment, makeAuthority, makeHost } from "../../support/assignments.ts";
 import { seededRandom } from "../../support/seeded-random.ts";
 import { TrueHistory, vmId } from "../support/true-history.ts";
 
@@ -99,5 +100,49 @@ test("L4: with a host declared lost, what is left behind still never owns the gu
     if (!owner || history.copyOf(owner.copyId)?.machine === "held") continue;
     assert.ok(history.current.has(owner.copyId), `${why}: ${owner.copyId} was left behind`);
     assert.notEqual(owner.hostId, lost, why);
+  }
+});
+
+test("a guest that arrived paused stays so, also where its host had yet to note that the migration was over", async () => {
+  const authority = await makeAuthority();
+  const [a, b] = [await makeHost(authority, "host-a", "127.0.0.1"), await makeHost(authority, "host-b", "127.0.0.2")];
+  const assignment = makeAssignment(a, b);
+  const { spec, source, destination, fencingToken, vmId: movedId } = assignment;
+  const definition = { vm: movedId, spec };
+  // Backed up while it ran, before the pause and the move; its source has let its copy go since.
+  const before = { ...startVm(newVm(definition, "key", 0, 0), source, 0), runState: "running" as const };
+  const copy = {
+    hostId: "host-b",
+    vmId: movedId,
+    copyId: destination.copyId,
+    spec,
+    migrationId: assignment.migrationId,
+    machine: "loaded" as const,
+    lockToken: fencingToken + 1,
+    lockFile: "held" as const,
+    gate: null,
+    isAtGate: false,
+    wasPaused: false,
+    ended: null,
+  };
+  const part = {
+    hostId: "host-b",
+    role: "destination" as const,
+    assignment,
+    recordToken: fencingToken,
+    commitSent: true,
+    runIntent: 1,
+    runRefused: 0,
+    relinquished: false,
+    over: false,
+  };
+  for (const arrivesPaused of [true, false]) {
+    const inventory = { copies: [copy], parts: [{ ...part, arrivesPaused }], lostHosts: new Set<string>() };
+    const standing = { vmId: movedId, vm: before, migrations: [], inventory, highestToken: fencingToken + 1 };
+    const recovered = recoverVm(standing, context);
+    assert.ok(recovered);
+    assert.equal(recovered.vm.owner?.hostId, "host-b");
+    assert.equal(recovered.vm.wantedRunState, arrivesPaused ? "paused" : "running");
+    assert.equal(recovered.migrations[0]?.arrivesPaused, arrivesPaused);
   }
 });

@@ -150,6 +150,7 @@ export class TrueHistory {
       recordToken: state.openedUnderToken,
       commitSent: false,
       runIntent: 0,
+      arrivesPaused: false,
       runRefused: 0,
       relinquished: false,
       over: false,
