@@ -1,6 +1,7 @@
 // Lines on a socket, with a limit on their length, read one at a time; what follows the last line read stays on the
 // socket, for whoever speaks on it next.
 import type { Duplex } from "node:stream";
+import { GatheredBytes } from "./gathered-bytes.ts";
 
 const newline = 0x0a;
 const firstKeptBytes = 256;
@@ -53,37 +54,22 @@ export function readLine(socket: Duplex, limitBytes: number, signal: AbortSignal
 
 /** Splits a stream of chunks into lines. Answers false, for good, when a line is longer than the limit. */
 export function lineSplitter(limitBytes: number, onLine: (line: string) => void): (chunk: Buffer) => boolean {
-  // One buffer that grows: a line that comes byte by byte must not be an object for each.
-  let kept: Buffer = Buffer.alloc(0);
-  let length = 0;
-  const keep = (bytes: Buffer): void => {
-    const needed = length + bytes.length;
-    if (needed > kept.length) {
-      const grown = Buffer.alloc(Math.min(limitBytes, Math.max(needed, kept.length * 2, firstKeptBytes)));
-      kept.copy(grown, 0, 0, length);
-      kept = grown;
-    }
-    bytes.copy(kept, length);
-    length = needed;
-  };
+  const begun = new GatheredBytes(firstKeptBytes);
   return (chunk) => {
     let rest = chunk;
     for (let end = rest.indexOf(newline); end >= 0; end = rest.indexOf(newline)) {
-      if (length + end > limitBytes) return false;
+      if (begun.length + end > limitBytes) return false;
       const last = rest.subarray(0, end);
       rest = rest.subarray(end + 1);
-      if (length === 0) {
+      if (begun.length === 0) {
         onLine(last.toString("utf8"));
         continue;
       }
-      keep(last);
-      const line = kept.toString("utf8", 0, length);
-      kept = Buffer.alloc(0);
-      length = 0;
-      onLine(line);
+      begun.add(last, limitBytes);
+      onLine(begun.take().toString("utf8"));
     }
-    if (length + rest.length > limitBytes) return false;
-    keep(rest);
+    if (begun.length + rest.length > limitBytes) return false;
+    begun.add(rest, limitBytes);
     return true;
   };
 }

@@ -1,6 +1,7 @@
 // The stream's framing: one byte of type, four of length (little endian), payload. Everything here was sent by somebody
 // else: a length, a page index or a count is believed only after it was checked.
 import { z } from "zod";
+import { GatheredBytes } from "../gathered-bytes.ts";
 import { pageBytes } from "./vm.ts";
 
 export const streamProtocol = 1;
@@ -90,10 +91,8 @@ export type FrameHandler = {
 /** Cuts what arrives into frames. Pages are handed on as they come, without being gathered first. */
 export class FrameReader {
   readonly #handler: FrameHandler;
-  /** What has come of a header or payload so far. One buffer that grows: a peer that sends single bytes must not make
-   *  us keep an object for each. */
-  #waiting: Buffer = Buffer.alloc(0);
-  #waitingBytes = 0;
+  /** What has come of a header or payload so far. */
+  readonly #begun = new GatheredBytes(firstKeptBytes);
   #type: number | null = null;
   #length = 0;
   #pageAt = 0;
@@ -117,30 +116,15 @@ export class FrameReader {
       }
       const wanted =
         this.#type === null ? headerBytes : this.#type === frameType.pages ? pagesHeaderBytes : this.#length;
-      const taken = rest.subarray(0, wanted - this.#waitingBytes);
+      const taken = rest.subarray(0, wanted - this.#begun.length);
       rest = rest.subarray(taken.length);
-      if (taken.length === wanted) this.#complete(taken);
-      else if (this.#keep(taken, wanted) === wanted) {
-        const bytes = this.#waiting.subarray(0, wanted);
-        this.#waiting = Buffer.alloc(0);
-        this.#waitingBytes = 0;
-        this.#complete(bytes);
+      if (taken.length === wanted) {
+        this.#complete(taken);
+        continue;
       }
+      this.#begun.add(taken, wanted);
+      if (this.#begun.length === wanted) this.#complete(this.#begun.take());
     }
-  }
-
-  /** @returns how many bytes are kept now */
-  #keep(taken: Buffer, wanted: number): number {
-    const needed = this.#waitingBytes + taken.length;
-    if (needed > this.#waiting.length) {
-      // Twice as much each time, and no more than what was announced and allowed: nobody makes us keep what never comes.
-      const grown = Buffer.alloc(Math.min(wanted, Math.max(needed, this.#waiting.length * 2, firstKeptBytes)));
-      this.#waiting.copy(grown, 0, 0, this.#waitingBytes);
-      this.#waiting = grown;
-    }
-    taken.copy(this.#waiting, this.#waitingBytes);
-    this.#waitingBytes = needed;
-    return needed;
   }
 
   #complete(bytes: Buffer): void {
