@@ -1,6 +1,6 @@
 // A host tells what it has, while its cluster recovers from a table that went back. What it tells is kept until all have
 // told; the last one opens the cluster.
-import { Assignment } from "../../schemas/agent.ts";
+import { Assignment, onlyPage } from "../../schemas/agent.ts";
 import type { InventoryAnswer, InventoryReport } from "../../schemas/inventory.ts";
 import { MigrationRecord } from "../../schemas/migration.ts";
 import type { Problem } from "../../schemas/problems.ts";
@@ -11,8 +11,7 @@ import type { Ports } from "../ports/ports.ts";
 import { type AgentCall, type AgentOutcome, answerAgent, batchOf } from "./agent-call.ts";
 import { type InventoryPage, inventoryKeys } from "./inventories.ts";
 import { keys } from "./keys.ts";
-import { readCluster, readHosts } from "./read.ts";
-import { awaitedOf } from "./recovery.ts";
+import { readAwaited } from "./recovery.ts";
 import { reopen } from "./reopen.ts";
 
 export async function takeInventory(
@@ -22,7 +21,7 @@ export async function takeInventory(
 ): Promise<AgentOutcome<InventoryAnswer>> {
   const { clusterId, hostId } = call;
   const told = "code" in request ? request : await openInventory(ports, call, request);
-  const { page } = "code" in request ? { page: { index: 0, of: 1 } as const } : request;
+  const { page } = "code" in request ? { page: onlyPage } : request;
   const key = keys.inventory(clusterId, hostId, page);
   const all = inventoryKeys(clusterId, hostId, page.of);
   return answerAgent<InventoryAnswer>(ports, call, {
@@ -33,7 +32,7 @@ export async function takeInventory(
       const batch = batchOf(found);
       const answer = async () => ({
         restoreEpoch: ports.settings.restoreEpoch,
-        awaited: await awaited(ports, clusterId),
+        awaited: await readAwaited(ports, clusterId),
       });
       if (session.recovery?.kind !== "recovering" || "code" in told) return { kind: "accept", batch, answer };
       const { restoreEpoch, reportedAt } = session.recovery;
@@ -61,11 +60,6 @@ export async function takeInventory(
       };
     },
   });
-}
-
-async function awaited(ports: Ports, clusterId: string): Promise<string[]> {
-  const { value } = await readCluster(ports, clusterId);
-  return awaitedOf(await readHosts(ports, clusterId, value?.hosts ?? []));
 }
 
 /** Only what the control plane has signed counts as an assignment or a record. */

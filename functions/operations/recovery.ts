@@ -22,8 +22,13 @@ export async function isRecovering(ports: Ports, clusterId: string): Promise<boo
 }
 
 export async function refusalOf(ports: Ports, clusterId: string, recovery: RecoveryRecord): Promise<Problem> {
+  return explain(recovery, recovery.kind === "recovering" ? await readAwaited(ports, clusterId) : []);
+}
+
+/** Hosts that are still to tell what they have. */
+export async function readAwaited(ports: Ports, clusterId: string): Promise<string[]> {
   const { value } = await readCluster(ports, clusterId);
-  return explain(recovery, awaitedOf(await readHosts(ports, clusterId, value?.hosts ?? [])));
+  return awaitedOf(await readHosts(ports, clusterId, value?.hosts ?? []));
 }
 
 function explain(recovery: RecoveryRecord, awaited: readonly string[]): Problem {
