@@ -1,8 +1,8 @@
 // One host's agent: renews the lease, waits at the doorbell, claims what it is to do, and sees to it. It may be ended
 // at any instant; guests, their supervisors and the journal are what it starts from again.
-import type { GuestPage, HostAlarm } from "../schemas/agent.ts";
+import { type GuestPage, type HostAlarm, onlyPage } from "../schemas/agent.ts";
 import type { HostFacts } from "../schemas/host.ts";
-import { fitHeartbeat, isOnPage, onlyPage, paceOf, turnPage } from "./domain/guest-pages.ts";
+import { fitHeartbeat, isOnPage, paceOf, turnPage } from "./domain/guest-pages.ts";
 import { durable } from "./durable-step.ts";
 import { Duties } from "./duties.ts";
 import { messageOf } from "./message-of.ts";
@@ -82,12 +82,12 @@ export class Agent {
     this.#duties = new Duties(this.#context, options.isFirstLife, {
       isFrozen: () => this.#tableBack.isFrozen,
       bindingOf: (copyId) => {
-        const role = [...this.#roles.values()].find((candidate) => candidate.copyId === copyId);
+        const role = this.#roleOf(copyId);
         if (!role) return "free";
         return role.isBeforeGate() ? "before-gate" : "bound";
       },
       supersede: ({ copyId, fencingToken }) => {
-        const role = [...this.#roles.values()].find((candidate) => candidate.copyId === copyId);
+        const role = this.#roleOf(copyId);
         if (role instanceof SourceRole) role.superseded(fencingToken);
       },
       wantSweep: () => this.#sweepAfter(0),
@@ -343,6 +343,10 @@ export class Agent {
         ended: status?.ended ?? (machine === "ended" ? { how: "killed", detail: "its process is gone" } : null),
       });
     } else role.recover(machine);
+  }
+
+  #roleOf(copyId: string): Role | null {
+    return [...this.#roles.values()].find((role) => role.copyId === copyId) ?? null;
   }
 
   #copyOf(claimed: ClaimedAssignment): Copy | null {

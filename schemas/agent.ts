@@ -103,13 +103,14 @@ export const GuestPage = z
   })
   .meta({ id: "GuestPage" });
 export type GuestPage = z.infer<typeof GuestPage>;
+export const onlyPage: GuestPage = { index: 0, of: 1 };
 
 export const HeartbeatRequest = z
   .object({
     facts: HostFacts.optional().meta({
       description: "When they changed, and at the first heartbeat of an incarnation.",
     }),
-    page: GuestPage.default({ index: 0, of: 1 }).meta({
+    page: GuestPage.default(onlyPage).meta({
       description: "Of whom `guests` and `alarms` tell: of all, or of those on this page.",
     }),
     guests: z

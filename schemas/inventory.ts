@@ -1,7 +1,7 @@
 // What a host tells of itself while its cluster recovers from a table that went back: everything that a record could
 // hang on. It is told until it is answered, and decides nothing by itself.
 import { z } from "zod";
-import { GuestPage, guestsOnPageAtMost } from "./agent.ts";
+import { GuestPage, guestsOnPageAtMost, onlyPage } from "./agent.ts";
 import { CopyId, FencingToken, MigrationId, VmId } from "./ids.ts";
 import { Signed } from "./signing.ts";
 import { VmSpec } from "./vm.ts";
@@ -49,7 +49,7 @@ export type InventoryMigration = z.infer<typeof InventoryMigration>;
 
 export const InventoryReport = z
   .object({
-    page: GuestPage.default({ index: 0, of: 1 }).meta({
+    page: GuestPage.default(onlyPage).meta({
       description: "A host with much to tell does so in pages; it has told when all of them came.",
     }),
     copies: z.array(InventoryCopy).max(guestsOnPageAtMost),

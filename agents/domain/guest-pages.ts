@@ -7,6 +7,7 @@ import {
   guestPages,
   guestsOnPageAtMost,
   type HeartbeatRequest,
+  onlyPage,
 } from "../../schemas/agent.ts";
 import type { InventoryReport } from "../../schemas/inventory.ts";
 
@@ -15,8 +16,6 @@ const tokensOnPage = 512;
 /** Below what the control plane takes of a body, with room for the host's facts to grow. */
 const roomBytes = 240 * 1024;
 const shortDetail = 100;
-
-export const onlyPage: GuestPage = { index: 0, of: 1 };
 
 /** The page after this one. */
 export function turnPage(page: GuestPage, copies: number): GuestPage {

@@ -5,7 +5,7 @@
 //   F3  A stopped copy is only asked to be taken back: its own host does it, where the lock file proves that it may.
 //   F4  A start that waits for a lock file is never begun a second time elsewhere.
 import type { CopyRef } from "../../schemas/ids.ts";
-import { type Context, decideMotion, isLost, type Motion, type MotionDecision, requestTakeBack } from "./motion.ts";
+import { type Context, isLost, type Motion, requestTakeBack } from "./motion.ts";
 import type { MigrationState, Role, Session, VmRecord } from "./records.ts";
 import { isDeclaredLost } from "./session.ts";
 import type { Lost } from "./verdict.ts";
@@ -15,14 +15,6 @@ import { hostLost, startVm } from "./vms.ts";
 export function lostEnds(migration: MigrationState, sessions: { [R in Role]: Session | null }): Lost {
   const isGone = (role: Role): boolean => isLost(migration, role) && isDeclaredLost(sessions[role]);
   return { source: isGone("source"), destination: isGone("destination") };
-}
-
-export function forceInMotion(
-  motion: Motion,
-  word: { owner: CopyRef; lost: Lost; statement: string },
-  context: Context,
-): MotionDecision {
-  return decideMotion(motion, { kind: "operator-forces", ...word }, context);
 }
 
 export type ForcedAtRest =
@@ -51,13 +43,10 @@ export type TakeBackWish =
   | { kind: "destination-not-lost" }
   | { kind: "source-lost" };
 
-export function mayBeTakenBack({ verdict }: MigrationState): boolean {
-  return verdict.kind === "committed" && verdict.confirmed === null;
-}
-
 /** F3 */
 export function wishTakeBack(motion: Motion, lost: Lost, statement: string, context: Context): TakeBackWish {
-  if (!mayBeTakenBack(motion.migration)) return { kind: "not-committed" };
+  const { verdict } = motion.migration;
+  if (verdict.kind !== "committed" || verdict.confirmed) return { kind: "not-committed" };
   if (!lost.destination) return { kind: "destination-not-lost" };
   if (isLost(motion.migration, "source")) return { kind: "source-lost" };
   return { kind: "wish", motion: requestTakeBack(motion, { statement, refused: null }, context) };

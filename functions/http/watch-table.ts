@@ -1,5 +1,6 @@
 // Lets whoever waits for a change of an item know of it at once when this very instance made it. Others' changes are
 // seen by reading again now and then: the waiting is never more than a convenience.
+import { nameOf } from "../operations/keys.ts";
 import type { Key, Table } from "../ports/table.ts";
 
 const watchers = new WeakMap<Table, Set<{ keys: readonly Key[]; wake: () => void }>>();
@@ -22,8 +23,6 @@ export function watchTable(table: Table): Table {
   watchers.set(watched, waiting);
   return watched;
 }
-
-const nameOf = (key: Key): string => `${key.partition}\n${key.sort}`;
 
 export type Watch = { next(timeoutMs: number): Promise<void>; end(): void };
 

@@ -18,7 +18,8 @@ import type { HostAddress } from "../ports/doorbell.ts";
 import type { Ports } from "../ports/ports.ts";
 import type { Item, Key } from "../ports/table.ts";
 import { Batch, type Place, readPlace } from "./items.ts";
-import { keys, sameKey } from "./keys.ts";
+import { keys, nameOf, sameKey } from "./keys.ts";
+import { queryAll } from "./read.ts";
 import { noticeTableWentBack } from "./recovery.ts";
 import { retryConflicts } from "./retry.ts";
 
@@ -86,8 +87,6 @@ export class Found {
     return this.at(keys.slot(this.call.clusterId, this.call.hostId));
   }
 }
-
-const nameOf = (key: Key): string => `${key.partition}\n${key.sort}`;
 
 export type Decided<A> =
   /** `mayBeTorn`: so it looks from items read at one time that were never so together; it is read again once. */
@@ -173,17 +172,8 @@ async function read<A>(ports: Ports, call: AgentCall, request: AgentRequest<A>):
   const items = new Map<string, Item | null>(own.map((key) => [nameOf(key), null]));
   if ("partition" in request.read) {
     // Items are read one after the other: the slot's revision before the duties, so that it never tells of newer ones.
-    let after: string | null = null;
-    do {
-      const page: { items: Item[]; next: string | null } = await ports.table.query({
-        partition: request.read.partition,
-        order: "descending",
-        limit: 1000,
-        ...(after === null ? {} : { after }),
-      });
-      for (const item of page.items) items.set(nameOf(item), item);
-      after = page.next;
-    } while (after !== null);
+    const all = await queryAll(ports, { partition: request.read.partition, order: "descending" });
+    for (const item of all) items.set(nameOf(item), item);
   } else {
     const extra = request.invalid ? [] : request.read.keys;
     const wanted = [...own, ...extra.filter((key) => !own.some((other) => sameKey(key, other)))];

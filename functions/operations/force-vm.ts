@@ -2,8 +2,8 @@
 // taken back by the source of a commit whose destination was lost before it ran the guest.
 import type { Problem } from "../../schemas/problems.ts";
 import type { VmForce } from "../../schemas/vm.ts";
-import { forceAtRest, forceInMotion, lostEnds, mayBeTakenBack, wishTakeBack } from "../domain/force.ts";
-import { bumpSlot } from "../domain/motion.ts";
+import { forceAtRest, lostEnds, wishTakeBack } from "../domain/force.ts";
+import { bumpSlot, decideMotion } from "../domain/motion.ts";
 import { hostObstacles, nameObstacles } from "../domain/obstacles.ts";
 import type { CopyDuty, EventDraft, MigrationState, Session, VmRecord } from "../domain/records.ts";
 import { isDeclaredLost } from "../domain/session.ts";
@@ -70,8 +70,8 @@ type Forcing = {
 };
 
 async function takeBack({ ports, clusterId, batch, at, vm, reason }: Forcing, places: MotionPlaces | null) {
-  const migration = places?.migration.value;
-  if (!places || !migration || !mayBeTakenBack(migration)) return refuse(notCommitted(vm.value));
+  if (!places) return refuse(notCommitted(vm.value));
+  const migration = places.migration.value;
   const lost = await whoIsLost(ports, clusterId, batch, migration);
   const context = { clusterId, at, restoreEpoch: ports.settings.restoreEpoch, actor: null };
   const wished = wishTakeBack(motionOf(places), lost, reason, context);
@@ -121,7 +121,7 @@ async function startInMotion(
   const lost = await whoIsLost(ports, clusterId, batch, migration.value);
   const context = { clusterId, at, restoreEpoch: ports.settings.restoreEpoch, actor: null };
   const before = motionOf(places);
-  const decision = forceInMotion(before, { owner, lost, statement: reason }, context);
+  const decision = decideMotion(before, { kind: "operator-forces", owner, lost, statement: reason }, context);
   if (decision.kind === "refuse") {
     if (decision.problem === "host-may-decide") return refuse(mayDecide(migration.value));
     return refuse(refusal(decision.problem, `Migration ${migration.value.id}`));

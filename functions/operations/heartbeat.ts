@@ -1,5 +1,5 @@
 // A heartbeat renews the host's lease and tells whether there is something new to do, which makes lost rings harmless.
-import type { HeartbeatAnswer, HeartbeatRequest } from "../../schemas/agent.ts";
+import { type HeartbeatAnswer, type HeartbeatRequest, onlyPage } from "../../schemas/agent.ts";
 import type { Problem } from "../../schemas/problems.ts";
 import type { GuestReports, HostFactsRecord } from "../domain/records.ts";
 import { afterHeartbeat, hostTrouble, isAlive } from "../domain/session.ts";
@@ -22,7 +22,7 @@ export function heartbeat(
     guests,
     alarms = [],
     hostAlarms = [],
-  } = "code" in request ? { facts: undefined, page: { index: 0, of: 1 } as const, guests: [] } : request;
+  } = "code" in request ? { facts: undefined, page: onlyPage, guests: [] } : request;
   const factsKey = keys.facts(call.clusterId, call.hostId);
   const guestsKey = keys.guests(call.clusterId, call.hostId, page);
   return answerAgent<HeartbeatAnswer>(ports, call, {

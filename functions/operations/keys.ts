@@ -3,6 +3,9 @@
 import type { GuestPage } from "../../schemas/agent.ts";
 import type { Key } from "../ports/table.ts";
 
+/** For maps and sets: no two keys share one. */
+export const nameOf = ({ partition, sort }: Key): string => `${partition}\n${sort}`;
+
 export const clusterPartition = (clusterId: string): string => `c/${clusterId}`;
 export const hostPartition = (clusterId: string, hostId: string): string => `c/${clusterId}/h/${hostId}`;
 export const vmsPartition = (clusterId: string): string => `c/${clusterId}/vms`;

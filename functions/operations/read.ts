@@ -1,6 +1,6 @@
 // Reading for the API and for decisions that no budget holds: what stands, put together from its items.
 
-import { guestPageOf, guestPages } from "../../schemas/agent.ts";
+import { guestPageOf, guestPages, onlyPage } from "../../schemas/agent.ts";
 import type { CopyRef } from "../../schemas/ids.ts";
 import type { Migration } from "../../schemas/migration.ts";
 import type { Problem } from "../../schemas/problems.ts";
@@ -22,9 +22,9 @@ import type {
 } from "../domain/records.ts";
 import { hostTrouble } from "../domain/session.ts";
 import type { Ports } from "../ports/ports.ts";
-import type { Item, Key } from "../ports/table.ts";
+import type { Item, Key, RangeQuery } from "../ports/table.ts";
 import { type Place, readItem, readPlace, type Stored } from "./items.ts";
-import { copyPrefix, hostPartition, keys, queuePartition } from "./keys.ts";
+import { copyPrefix, hostPartition, keys, nameOf, queuePartition } from "./keys.ts";
 import { type InMotion, viewMigration, viewVm } from "./views.ts";
 
 const keysAtOnce = 100;
@@ -49,16 +49,21 @@ export async function readOne<T>(ports: Ports, key: Key): Promise<Place<T>> {
 
 /** A whole partition (or the part under a prefix), page by page. */
 export async function readAll<T>(ports: Ports, partition: string, prefix?: string): Promise<Stored<T>[]> {
-  const all: Stored<T>[] = [];
+  const items = await queryAll(ports, { partition, ...(prefix === undefined ? {} : { prefix }) });
+  return items.map((item) => readItem<T>(item));
+}
+
+/** Page after page, in the order asked for. */
+export async function queryAll(ports: Ports, query: Omit<RangeQuery, "limit" | "after">): Promise<Item[]> {
+  const all: Item[] = [];
   let after: string | null = null;
   do {
     const page: { items: Item[]; next: string | null } = await ports.table.query({
-      partition,
+      ...query,
       limit: 1000,
-      ...(prefix === undefined ? {} : { prefix }),
       ...(after === null ? {} : { after }),
     });
-    all.push(...page.items.map((item) => readItem<T>(item)));
+    all.push(...page.items);
     after = page.next;
   } while (after !== null);
   return all;
@@ -94,8 +99,8 @@ export async function readHosts(ports: Ports, clusterId: string, hostIds: readon
   });
 }
 
-/** A host, how many guests it has and how much of its memory is promised: to its own copies, to one arriving, to those in the queue for it.
- *  Whoever promises more writes the host's slot as well, read before (`takeRoom`), so that no two promise the same. */
+/** A host, how many guests it has and how much of its memory is promised: to its own copies, to one arriving, to those
+ *  in the queue for it. Whoever promises more writes the host's slot as well, read before (`takeRoom`), so that no two promise the same. */
 export async function readStanding(
   ports: Ports,
   clusterId: string,
@@ -172,7 +177,7 @@ async function readGuests(
   copies: readonly CopyRef[],
 ): Promise<(copy: CopyRef) => GuestReports | null> {
   const keysOf = ({ hostId, copyId }: CopyRef): Key[] =>
-    [{ index: 0, of: 1 } as const, { index: guestPageOf(copyId), of: guestPages } as const].map((page) =>
+    [onlyPage, { index: guestPageOf(copyId), of: guestPages } as const].map((page) =>
       keys.guests(clusterId, hostId, page),
     );
   const wanted = new Map(copies.flatMap(keysOf).map((key) => [nameOf(key), key]));
@@ -183,8 +188,6 @@ async function readGuests(
     return (page?.at ?? -1) > (whole?.at ?? -1) ? (page ?? null) : (whole ?? null);
   };
 }
-
-const nameOf = ({ partition, sort }: Key): string => `${partition}\n${sort}`;
 
 export async function showVm(ports: Ports, clusterId: string, vm: Stored<VmRecord>): Promise<Vm> {
   const [shown] = await showVms(ports, clusterId, [vm]);

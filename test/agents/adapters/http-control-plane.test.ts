@@ -13,7 +13,7 @@ import { createMemoryTable } from "../../../functions/adapters/memory-table.ts";
 import { createApp } from "../../../functions/http/app.ts";
 import { allScopes, installKey } from "../../../functions/operations/api-keys.ts";
 import { systemPorts } from "../../../functions/runtime/system-ports.ts";
-import { agentHeaders, counterDigits, readCounter } from "../../../schemas/agent.ts";
+import { agentHeaders, counterDigits, onlyPage, readCounter } from "../../../schemas/agent.ts";
 import type { HostFacts } from "../../../schemas/host.ts";
 import { makeKeyPair, signDocument, signerFrom } from "../../../schemas/signing.ts";
 import { makeAssignment, makeAuthority, makeHost, makeRecord, spec, ulid } from "../../support/assignments.ts";
@@ -94,7 +94,7 @@ describe("the control plane over HTTP", () => {
     });
   }
 
-  const beat = { page: { index: 0, of: 1 as const }, guests: [] };
+  const beat = { page: onlyPage, guests: [] };
 
   test("a joined host's heartbeat is answered, and its clock is the control plane's from then on", async () => {
     const client = await clientOf(await joinAs("host-a"));

@@ -1,15 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import {
-  fitHeartbeat,
-  isOnPage,
-  onlyPage,
-  paceOf,
-  pageInventory,
-  turnPage,
-} from "../../../agents/domain/guest-pages.ts";
+import { fitHeartbeat, isOnPage, paceOf, pageInventory, turnPage } from "../../../agents/domain/guest-pages.ts";
 import { makeUlids } from "../../../functions/runtime/system-ports.ts";
-import { type CopyAlarm, type GuestPage, guestPages, HeartbeatRequest } from "../../../schemas/agent.ts";
+import { type CopyAlarm, type GuestPage, guestPages, HeartbeatRequest, onlyPage } from "../../../schemas/agent.ts";
 import { InventoryReport } from "../../../schemas/inventory.ts";
 import { VmSpec } from "../../../schemas/vm.ts";
 

@@ -1,4 +1,5 @@
 // Which requests of a host are heard while its cluster recovers from a table that went back.
+
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Session } from "../../../functions/domain/records.ts";
@@ -14,10 +15,10 @@ import {
   newSession,
   noticeWentBack,
 } from "../../../functions/domain/session.ts";
+import { onlyPage } from "../../../schemas/agent.ts";
 
 const incarnation = "a".repeat(32);
 const session: Session = { ...newSession, incarnation, incarnationNumber: 1, counter: 10, leaseExpiresAt: 5000 };
-const wholePage = { index: 0, of: 1 } as const;
 const speaking = { incarnation, counter: 41, acknowledged: 40 };
 const heard = (held: Session, manner: Manner, isKnown = true) =>
   checkSession(held, speaking, manner, isKnown)?.code ?? null;
@@ -36,7 +37,7 @@ test("while the cluster recovers, heartbeats and inventories alone are heard, an
   assert.deepEqual([heard(recovering, "heartbeat"), heard(recovering, "inventory")], [null, null]);
   assert.equal(afterHeartbeat(recovering, speaking, { at: 0, leaseMs: 9000, alarms: [] }).counter, 41);
   assert.equal(isAwaited(recovering), true);
-  const told = afterInventory(recovering, { ...speaking, counter: 42 }, 7000, wholePage);
+  const told = afterInventory(recovering, { ...speaking, counter: 42 }, 7000, onlyPage);
   assert.deepEqual([told.counter, isAwaited(told), heard(told, "write")], [42, false, "recovering"]);
   assert.equal(endRecovery(told).recovery, null);
 });
@@ -54,13 +55,13 @@ test("a host that tells in pages has told when all of them came, in whatever ord
   const next = { incarnation: "b".repeat(32), counter: 50, acknowledged: 41 };
   const booted = afterHeartbeat(told, next, { at: 0, leaseMs: 9000, alarms: [] });
   assert.equal(isAwaited(afterInventory(booted, next, 9000, page(0))), true, "after a boot all of them count anew");
-  const whole = afterInventory(told, speaking, 9000, wholePage);
+  const whole = afterInventory(told, speaking, 9000, onlyPage);
   assert.equal(isAwaited(whole), false);
   assert.equal(isAwaited(afterInventory(whole, speaking, 9000, page(0))), true, "one way of paging counts at a time");
 });
 
 test("a host that boots again after it told what it has is to tell it again", () => {
-  const told = afterInventory(beginRecovery(session, 1), speaking, 7000, wholePage);
+  const told = afterInventory(beginRecovery(session, 1), speaking, 7000, onlyPage);
   const next = { incarnation: "b".repeat(32), counter: 50, acknowledged: 41 };
   assert.equal(checkSession(told, next, "heartbeat", false), null);
   assert.equal(isAwaited(afterHeartbeat(told, next, { at: 0, leaseMs: 9000, alarms: [] })), true);
