@@ -346,7 +346,11 @@ export function abortReport(state: SourceState): SourceCommand {
   };
 }
 
-export function progress(state: SourceState, phase: "precopy" | "switchover", frozen: boolean): AgentReport {
+export function progress(
+  state: SourceState,
+  phase: "precopy" | "switchover",
+  frozen: boolean,
+): Extract<AgentReport, { kind: "migration-progressed" }> {
   return {
     kind: "migration-progressed",
     ...onMigration(state),

@@ -20,12 +20,14 @@ export class Measurements {
     if (mark === "gate-asked" || this.#marks[mark] === undefined) this.#marks[mark] = atMs;
   }
 
-  sample(sample: StreamSample): void {
+  /** @returns the round that it is of, as it stands */
+  sample(sample: StreamSample): Round {
     this.bytes = Math.max(this.bytes, sample.totalBytes);
     this.encrypted = sample.encrypted;
     const { roundDone, totalBytes: _total, encrypted: _encrypted, ...round } = sample;
     this.currentRound = roundDone ? null : round;
     if (roundDone) this.rounds.push(round);
+    return round;
   }
 
   /** Nothing stood still that would have gone on: there is no downtime to tell. */

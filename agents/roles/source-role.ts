@@ -367,7 +367,6 @@ export class SourceRole implements Role {
 
   async #tellProgress(): Promise<void> {
     const report = progress(this.#state, "precopy", false);
-    if (report.kind !== "migration-progressed") return;
     const rounds = this.#measured.untold();
     const { currentRound, encrypted } = this.#measured;
     const told = await tell(this.#context, { ...report, rounds, currentRound, encrypted });
@@ -378,9 +377,8 @@ export class SourceRole implements Role {
   #onCopyEvent(event: CopyEvent): void {
     switch (event.kind) {
       case "sampled": {
-        this.#measured.sample(event.sample);
-        const { roundDone, totalBytes: _total, encrypted: _encrypted, ...round } = event.sample;
-        this.#feed({ kind: "sampled", round, roundDone });
+        const round = this.#measured.sample(event.sample);
+        this.#feed({ kind: "sampled", round, roundDone: event.sample.roundDone });
         return;
       }
       case "sent":
