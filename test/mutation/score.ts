@@ -12,9 +12,10 @@ type Mutant = {
 export type Report = { files: { [file: string]: { source: string; mutants: Mutant[] } } };
 
 export type Survivor = { file: string; line: number; column: number; mutator: string; from: string; to: string };
-export type FileScore = { file: string; killed: number; listed: number; survivors: Survivor[] };
+/** `listed`: entries of the list that were met, once for each mutant. */
+export type FileScore = { file: string; killed: number; listed: Listed[]; survivors: Survivor[] };
 /** `from` and `to`: what stood there and what was put there, white space as one blank. */
-export type Listed = { file: string; from: string; to: string; why: string; isMet?: boolean };
+export type Listed = { file: string; from: string; to: string; why: string };
 
 const killing = new Set(["Killed", "Timeout"]);
 const surviving = new Set(["Survived", "NoCoverage"]);
@@ -23,9 +24,9 @@ export function readListed(): Listed[] {
   return JSON.parse(readFileSync(new URL("equivalent.json", import.meta.url), "utf8")) as Listed[];
 }
 
-export function scoreOf(report: Report, listed: Listed[]): FileScore[] {
+export function scoreOf(report: Report, listed: readonly Listed[]): FileScore[] {
   return Object.entries(report.files).map(([file, { source, mutants }]) => {
-    const score: FileScore = { file, killed: 0, listed: 0, survivors: [] };
+    const score: FileScore = { file, killed: 0, listed: [], survivors: [] };
     for (const mutant of mutants) {
       if (killing.has(mutant.status)) score.killed++;
       if (!surviving.has(mutant.status)) continue;
@@ -33,10 +34,8 @@ export function scoreOf(report: Report, listed: Listed[]): FileScore[] {
       const from = squeeze(textAt(source, start, end));
       const to = squeeze(mutant.replacement);
       const known = listed.find((each) => each.file === file && each.from === from && each.to === to);
-      if (known) {
-        known.isMet = true;
-        score.listed++;
-      } else score.survivors.push({ file, ...start, mutator: mutant.mutatorName, from, to });
+      if (known) score.listed.push(known);
+      else score.survivors.push({ file, ...start, mutator: mutant.mutatorName, from, to });
     }
     return score;
   });
