@@ -5,19 +5,12 @@ import { test } from "node:test";
 import { type Host, lostStatement } from "../../schemas/host.ts";
 import { unlockStatement } from "../../schemas/vm.ts";
 import { type ClusterOptions, startCluster, type TestCluster } from "../support/cluster.ts";
+import { withCluster as withAnyCluster } from "../support/with-cluster.ts";
 
 /** Leases lapse soon, so that a lost host can be declared lost soon. */
 const settings = { leaseMs: 900 };
-
-async function withCluster(options: ClusterOptions, body: (cluster: TestCluster) => Promise<void>): Promise<void> {
-  const cluster = await startCluster({ settings, ...options });
-  try {
-    await body(cluster);
-    assert.deepEqual(cluster.faults, [], "a guest executed twice, from old memory, or with damaged memory");
-  } finally {
-    await cluster.stop();
-  }
-}
+const withCluster = (options: ClusterOptions, body: (cluster: TestCluster) => Promise<void>): Promise<void> =>
+  withAnyCluster({ settings, ...options }, body);
 
 const hostOf = (cluster: TestCluster, host: string) => cluster.call<Host>("GET", cluster.path(`hosts/${host}`));
 

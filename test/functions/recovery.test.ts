@@ -225,7 +225,8 @@ test("VMs that the backup does not know are made again; those it knows and no ho
   assert.equal((await after.request("POST", "/vms/vm-1/start", { host: "host-b" })).status, 202);
 });
 
-test("a host that was declared lost is not waited for; it comes back, tells what it has, and keeps nothing that was superseded", async () => {
+/** A table that went back, opened by host-b's word; host-a, which had vm-1, was declared lost meanwhile. */
+async function reopenedWithoutHostA() {
   const { world, table } = await makeRestorable(["host-a", "host-b"]);
   await runVm(world, "vm-1", "host-a");
   const { copyId, fencingToken } = await ownerOf(world, "vm-1");
@@ -234,6 +235,11 @@ test("a host that was declared lost is not waited for; it comes back, tells what
   const a = world.host("host-a");
   const loss = { incarnation: a.incarnation, reason: "power cut in rack 7", statement: lostStatement };
   ok(await after.request("POST", "/hosts/host-a/declare-lost", loss));
+  return { after, a, copyId, fencingToken };
+}
+
+test("a host that was declared lost is not waited for; it comes back, tells what it has, and keeps nothing that was superseded", async () => {
+  const { after, a, copyId, fencingToken } = await reopenedWithoutHostA();
   assert.equal(await recoveryOf(after), null);
   const { body: lost } = await after.request("GET", "/vms/vm-1");
   assert.deepEqual([lost.runState, lost.stoppedBecause], ["guest-lost", "host-declared-lost"]);
@@ -252,14 +258,7 @@ test("a host that was declared lost is not waited for; it comes back, tells what
 });
 
 test("a VM that is started on a host before that has told what it had: what it then tells does not undo the start", async () => {
-  const { world, table } = await makeRestorable(["host-a", "host-b"]);
-  await runVm(world, "vm-1", "host-a");
-  const { copyId, fencingToken } = await ownerOf(world, "vm-1");
-  const after = await restored(world, table);
-  await tell(world.host("host-b"));
-  const a = world.host("host-a");
-  const loss = { incarnation: a.incarnation, reason: "power cut in rack 7", statement: lostStatement };
-  ok(await after.request("POST", "/hosts/host-a/declare-lost", loss));
+  const { after, a, copyId, fencingToken } = await reopenedWithoutHostA();
   a.reboot();
   ok(await a.heartbeat());
   assert.equal((await after.request("POST", "/vms/vm-1/start", { host: "host-a" })).status, 202);

@@ -1,5 +1,5 @@
-// npm run simulate -- --seed N [--hours H] [--hosts N] [--adapters files] [--trace], or --seeds A..B: plays scenarios, prints the history
-// of the first that breaks a promise, and what was reached. The same arguments give the same run, bit for bit.
+// npm run simulate -- --seed N [--hours H] [--hosts N] [--adapters files] [--trace], or --seeds A..B: plays scenarios, prints
+// the history of the first that breaks a promise, and what was reached. The same arguments give the same run, bit for bit.
 import { parseArgs } from "node:util";
 import { clockText } from "./history.ts";
 import { type Outcome, playScenario, type ScenarioOptions } from "./scenario.ts";
