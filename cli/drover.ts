@@ -33,8 +33,8 @@ function help(): string {
     "",
     ...rows,
     "",
-    "drover <command> --help tells more, drover --version which one this is. Commands that talk to a control plane read DROVER_API, DROVER_KEY_FILE",
-    "and DROVER_CLUSTER.",
+    "drover <command> --help tells more, drover --version which one this is.",
+    "Commands that talk to a control plane read DROVER_API, DROVER_KEY_FILE and DROVER_CLUSTER.",
     "",
     "Exit codes:",
     showTable(

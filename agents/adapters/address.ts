@@ -1,3 +1,4 @@
+// Addresses as sockets tell them.
 import { canonicalAddress } from "../../schemas/address.ts";
 
 /** @returns true when both mean the same one; false for the missing address of a socket that is closed */

@@ -52,9 +52,8 @@ export type LinkKeys = { version: number; peerIncarnation: string; linkKey: Uint
 /** Lines in, lines out; at most one outstanding read. */
 export type LineChannel = { writeLine(line: string): void; readLine(): Promise<string> };
 
-/** @throws PeerRefused when the peer is not who the assignment says, or lacks a version or a feature in
- *  common; other errors when the channel
- *  ends */
+/** @throws PeerRefused when the peer is not who the assignment says, shares no version, or lacks a feature that we rely
+ *  on; other errors when the channel ends */
 export async function shakeHands(
   channel: LineChannel,
   role: Role,
