@@ -20,7 +20,7 @@ export function createProgress(stream: NodeJS.WriteStream): Progress {
 
   const clear = (): string => (drawn > 0 ? `\x1b[${drawn}A\x1b[0J` : "");
   const draw = (above = ""): void => {
-    const width = Math.max(20, stream.columns ?? 80);
+    const width = Math.max(20, stream.columns || 80); // A serial console tells 0: it does not know.
     const lines = [...under.values()].map((text) => `${text.slice(0, width - 1)}\n`);
     stream.write(`${clear()}${above}${lines.join("")}`);
     drawn = lines.length;
