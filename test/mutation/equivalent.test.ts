@@ -3,13 +3,13 @@ import assert from "node:assert/strict";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { groups } from "./groups.ts";
+import { parts } from "./groups.ts";
 import { readListed, squeeze, textAt } from "./score.ts";
 
 const root = join(import.meta.dirname, "../..");
 
 test("every listed mutant has a reason, and what it changes stands in a file under mutation", () => {
-  const files = new Set(groups.flatMap((group) => group.files));
+  const files = new Set(parts.flatMap((part) => part.files));
   for (const { file, from, why } of readListed()) {
     assert.ok(files.has(file), `${file} is not under mutation`);
     assert.ok(why.length > 20, `${file}: ${from}: why?`);
@@ -18,7 +18,7 @@ test("every listed mutant has a reason, and what it changes stands in a file und
 });
 
 test("what is to be mutated and what is to notice are there", () => {
-  for (const { files, tests } of groups)
+  for (const { files, tests } of parts)
     for (const path of [...files, ...tests]) assert.ok(existsSync(join(root, path)), path);
 });
 

@@ -1,54 +1,79 @@
 // What is mutated, and which tests are to notice. `rule`: verdict, lease, lock and token code: no mutant may survive but
 // those that are listed. `core`: the rest of what decides.
-export type Group = { name: "rule" | "core"; files: string[]; tests: string[] };
+// Each part is one run of the tool, with the tests that reach its files: the quick ones first, since the first that fails
+// ends a mutant.
+export type Part = { group: "rule" | "core"; files: string[]; tests: string[] };
 
-const functionsTests = [
-  "test/functions/domain/verdict.test.ts",
-  "test/functions/domain/session.test.ts",
-  "test/functions/domain/tokens.test.ts",
-  "test/functions/domain/recovery.test.ts",
-  "test/functions/migration.test.ts",
-  "test/functions/agent-requests.test.ts",
-  "test/functions/lost-hosts.test.ts",
-  "test/functions/recovery.test.ts",
-  "test/functions/run-states.test.ts",
-  "test/functions/vms.test.ts",
-  "test/functions/housekeeping.test.ts",
-  "test/functions/bad-input.test.ts",
-];
-const agentsTests = [
+const machineTests = [
   "test/agents/domain/source.test.ts",
   "test/agents/domain/destination.test.ts",
   "test/agents/domain/convergence.test.ts",
-  "test/agents/adapters/lock-file.test.ts",
-  "test/agents/adapters/gate.test.ts",
-  "test/agents/adapters/local-copies.test.ts",
+];
+const recordTests = [
+  "test/functions/domain/tokens.test.ts",
+  "test/functions/domain/verdict.test.ts",
+  "test/functions/domain/session.test.ts",
+];
+const overHttpTests = [
+  "test/functions/lost-hosts.test.ts",
+  "test/functions/run-states.test.ts",
+  "test/functions/migration.test.ts",
+  "test/functions/agent-requests.test.ts",
+  "test/functions/housekeeping.test.ts",
+  "test/functions/vms.test.ts",
+  "test/functions/bad-input.test.ts",
+  "test/functions/recovery.test.ts",
+  "test/functions/domain/recovery.test.ts",
 ];
 
-export const groups: Group[] = [
+export const parts: Part[] = [
   {
-    name: "rule",
+    group: "rule",
     files: [
-      "functions/domain/verdict.ts",
-      "functions/domain/motion.ts",
-      "functions/domain/copies.ts",
-      "functions/domain/session.ts",
-      "functions/domain/tokens.ts",
+      "agents/domain/role.ts",
       "agents/domain/source.ts",
       "agents/domain/source-steps.ts",
       "agents/domain/destination.ts",
       "agents/domain/destination-steps.ts",
-      "agents/domain/role.ts",
+    ],
+    tests: machineTests,
+  },
+  {
+    group: "rule",
+    files: [
       "agents/adapters/lock-rule.ts",
       "agents/adapters/sqlite-lock-file.ts",
       "agents/adapters/file-gate.ts",
       "agents/supervisor/lock-hold.ts",
       "agents/supervisor/silence-watch.ts",
     ],
-    tests: [...functionsTests, ...agentsTests],
+    tests: [
+      "test/agents/adapters/gate.test.ts",
+      "test/agents/adapters/lock-file.test.ts",
+      "test/agents/adapters/local-copies.test.ts",
+    ],
   },
   {
-    name: "core",
+    group: "rule",
+    files: [
+      "functions/domain/verdict.ts",
+      "functions/domain/motion.ts",
+      "functions/domain/copies.ts",
+      "functions/domain/session.ts",
+      "functions/domain/tokens.ts",
+      "functions/domain/force.ts",
+      "functions/domain/lost-host.ts",
+      "functions/domain/standings.ts",
+    ],
+    tests: [...recordTests, ...overHttpTests],
+  },
+  {
+    group: "core",
+    files: ["agents/domain/convergence.ts"],
+    tests: ["test/agents/domain/convergence.test.ts", "test/agents/domain/source.test.ts"],
+  },
+  {
+    group: "core",
     files: [
       "functions/domain/last-run.ts",
       "functions/domain/late-host.ts",
@@ -58,8 +83,7 @@ export const groups: Group[] = [
       "functions/domain/same.ts",
       "functions/domain/vms.ts",
       "functions/domain/admission.ts",
-      "agents/domain/convergence.ts",
     ],
-    tests: [...functionsTests, ...agentsTests],
+    tests: [...recordTests, ...overHttpTests],
   },
 ];

@@ -6,7 +6,7 @@ import { delimiter, dirname, join } from "node:path";
 import { readArguments, readChoice } from "../../cli/arguments.ts";
 import { UsageError } from "../../cli/exit.ts";
 import { showTable } from "../../cli/units.ts";
-import { type Group, groups } from "./groups.ts";
+import { parts } from "./groups.ts";
 import { type FileScore, type Listed, type Report, readListed, type Survivor, scoreOf } from "./score.ts";
 
 const root = dirname(dirname(import.meta.dirname));
@@ -22,7 +22,7 @@ function install(): void {
   if (status !== 0) throw new Error("npm ci failed in test/mutation");
 }
 
-function mutate(group: Group, files: readonly string[]): Report {
+function mutate(tests: readonly string[], files: readonly string[]): Report {
   mkdirSync(scratch, { recursive: true });
   const config = {
     testRunner: "tap",
@@ -31,7 +31,7 @@ function mutate(group: Group, files: readonly string[]): Report {
     // Names of kinds are held by the types, and the rest is words for people.
     mutator: { excludedMutations: ["StringLiteral"] },
     tap: {
-      testFiles: group.tests,
+      testFiles: tests,
       nodeArgs: ["--disable-warning=ExperimentalWarning", "--test-reporter=tap", "-r", "{{hookFile}}", "{{testFile}}"],
     },
     coverageAnalysis: "perTest",
@@ -106,24 +106,28 @@ function main(): number {
   const flag = { type: "boolean", default: false } as const;
   const { values } = readArguments(process.argv.slice(2), { only: text, file: text, write: flag });
   const only = readChoice("only", values.only, ["rule", "core", "all"] as const, "all");
-  const chosen = groups
-    .filter(({ name }) => only === "all" || name === only)
-    .map((group) => ({ group, files: group.files.filter((file) => !values.file || file.includes(values.file)) }))
+  const [name = "", lines] = values.file?.split(":") ?? [];
+  if (lines !== undefined && !/^\d+-\d+$/.test(lines)) throw new UsageError("--file: lines are given as NAME:FROM-TO");
+  const chosen = parts
+    .filter(({ group }) => only === "all" || group === only)
+    .map((part) => ({ ...part, files: part.files.filter((file) => file.includes(name)) }))
     .filter(({ files }) => files.length > 0);
-  if (chosen.length === 0) throw new UsageError(`--file: no file under mutation has "${values.file}" in its path`);
+  if (chosen.length === 0) throw new UsageError(`--file: no file under mutation has "${name}" in its path`);
+  if (values.write && name !== "") throw new UsageError("--write: the table is of all files, not of some");
   install();
   const listed = readListed();
   const scores: { group: string; score: FileScore }[] = [];
   try {
-    for (const { group, files } of chosen) {
-      for (const score of scoreOf(mutate(group, files), listed)) scores.push({ group: group.name, score });
+    for (const { group, files, tests } of chosen) {
+      const mutated = files.map((file) => (lines ? `${file}:${lines}` : file));
+      for (const score of scoreOf(mutate(tests, mutated), listed)) scores.push({ group, score });
     }
   } finally {
     rmSync(scratch, { recursive: true, force: true });
   }
   const files = new Set(chosen.flatMap((each) => each.files));
   const met = new Set(scores.flatMap(({ score }) => score.listed));
-  const stale = listed.filter((each) => files.has(each.file) && !met.has(each));
+  const stale = lines ? [] : listed.filter((each) => files.has(each.file) && !met.has(each));
   for (const { score } of scores)
     for (const survivor of score.survivors) process.stdout.write(`${describe(survivor)}\n`);
   for (const { file, from, to } of stale) process.stdout.write(`listed, and not met: ${file}: ${from} → ${to}\n`);
