@@ -84,7 +84,7 @@ function onSuperseded(state: DestinationState, record: MigrationRecord): Destina
     case "discarding":
       return step(state);
     default:
-      if (state.isGone) return relayThenReport(state);
+      if (state.isGone) return reportOver(state);
       return step({ ...state, stage: "discarding" }, { kind: "destroy-copy" });
   }
 }
@@ -93,10 +93,10 @@ function onSuperseded(state: DestinationState, record: MigrationRecord): Destina
 export function onGone(state: DestinationState): DestinationStep {
   const { record } = state;
   if (state.hasRelinquished) return step({ ...state, stage: "relinquished" }, { kind: "read-record" }, wakeSoon);
-  if (record && record.verdict !== "open" && record.verdict !== "committed") return relayThenReport(state);
+  if (record && record.verdict !== "open" && record.verdict !== "committed") return reportOver(state);
   if (record?.verdict === "committed") {
     // What became of it was heard already: an earlier life of this agent said so.
-    if (record.confirmed) return relayThenReport(state);
+    if (record.confirmed) return reportOver(state);
     const mayHaveRun = state.runIntent > 0 && state.runRefused !== state.runIntent;
     if (!mayHaveRun) return step({ ...state, stage: "returning" }, returnReport(state));
     const lost: DestinationState = { ...state, stage: "lost", outcome: "guest-lost" };
@@ -251,11 +251,6 @@ export function discard(state: DestinationState): DestinationStep {
   return step({ ...state, stage: "discarding" }, { kind: "destroy-copy" });
 }
 
-function relayThenReport(state: DestinationState): DestinationStep {
-  const { state: reporting, commands } = reportOver(state);
-  return step(reporting, { kind: "relay-record" }, ...commands);
-}
-
 function onMigration(state: DestinationState) {
   const { migrationId, vmId, openToken: fencingToken, peer } = state;
   return { migrationId, vmId, fencingToken, peerHostId: peer.hostId };
@@ -291,7 +286,7 @@ export function runCopy(state: DestinationState): DestinationCommand {
 const isAlive = (outcome: DestinationState["outcome"]): outcome is "running" | "paused" =>
   outcome === "running" || outcome === "paused";
 
-/** The report that frees this host's slot. */
+/** The report that frees this host's slot; the source hears what it rests on. */
 export function reportOver(state: DestinationState): DestinationStep {
   const isHere = isAlive(state.outcome) && !state.isGone;
   const report: AgentReport = {

@@ -198,6 +198,7 @@ const stages: { [S in DestinationStage]: Handler } = {
   intending(state, event) {
     switch (event.kind) {
       case "journalled":
+        if (event.what !== "commit-sent") return step(state);
         return step({ ...state, stage: "committing", commitSent: true }, commitReport(state));
       case "journal-failed":
         // Without a journal nothing may be acted on; the copy stays, and the disk may recover.
@@ -303,6 +304,7 @@ const stages: { [S in DestinationStage]: Handler } = {
   relinquishing(state, event) {
     switch (event.kind) {
       case "journalled":
+        if (event.what !== "relinquished") return step(state);
         return step({ ...state, hasRelinquished: true }, { kind: "destroy-copy" });
       case "journal-failed":
         return state.isGone ? step({ ...state, stage: "aborting" }, wakeSoon) : settle(state);
