@@ -5,6 +5,9 @@
 export type Part = { group: "rule" | "core"; files: string[]; tests: string[] };
 
 const machineTests = [
+  "test/agents/domain/role.test.ts",
+  "test/agents/domain/source-cells.test.ts",
+  "test/agents/domain/destination-cells.test.ts",
   "test/agents/domain/source.test.ts",
   "test/agents/domain/destination.test.ts",
   "test/agents/domain/convergence.test.ts",
@@ -48,6 +51,9 @@ export const parts: Part[] = [
       "agents/supervisor/silence-watch.ts",
     ],
     tests: [
+      "test/agents/adapters/lock-rule.test.ts",
+      "test/agents/supervisor/silence-watch.test.ts",
+      "test/agents/supervisor/lock-hold.test.ts",
       "test/agents/adapters/gate.test.ts",
       "test/agents/adapters/lock-file.test.ts",
       "test/agents/adapters/local-copies.test.ts",

@@ -11,7 +11,9 @@ import { type FileScore, type Listed, type Report, readListed, type Survivor, sc
 
 const root = dirname(dirname(import.meta.dirname));
 const here = import.meta.dirname;
-const scratch = join(root, ".mutation");
+// Several runs may be under way in one checkout.
+const scratchName = `.mutation/${process.pid}`;
+const scratch = join(root, scratchName);
 const reportPath = join(scratch, "report.json");
 const mostOfCore = 90;
 
@@ -36,7 +38,7 @@ function mutate(tests: readonly string[], files: readonly string[]): Report {
     },
     coverageAnalysis: "perTest",
     concurrency: 2,
-    tempDirName: ".mutation/sandbox",
+    tempDirName: `${scratchName}/sandbox`,
     tsconfigFile: "none.json",
     reporters: ["progress-append-only", "json"],
     jsonReporter: { fileName: reportPath },
