@@ -86,7 +86,8 @@ export function recoverDestination(
 }
 
 export function advanceDestination(state: DestinationState, event: DestinationEvent, atMs: number): DestinationStep {
-  if (state.stage === "over") return step(state);
+  const { stage } = state;
+  if (stage === "over") return step(state);
   switch (event.kind) {
     case "record-known":
       return onRecord(learn(state, event.record));
@@ -100,7 +101,7 @@ export function advanceDestination(state: DestinationState, event: DestinationEv
       if (event.message.kind === "guest-stands") return step({ ...state, resetsAtSource: event.message.resets });
       if (event.message.kind === "ask-relinquish") return onAskedWord({ ...state, nonce: event.message.nonce });
       // A source that has just lost what it stated to have says so.
-      return stages[state.stage](
+      return stages[stage](
         event.message.kind === "failed" ? { ...state, sourceIsComplete: false } : state,
         event,
         atMs,
@@ -110,7 +111,7 @@ export function advanceDestination(state: DestinationState, event: DestinationEv
     case "record-unknown":
       return onCutOff(state);
     default:
-      return stages[state.stage](event.kind === "peer-lost" ? withoutPeer(state) : state, event, atMs);
+      return stages[stage](event.kind === "peer-lost" ? withoutPeer(state) : state, event, atMs);
   }
 }
 
@@ -122,7 +123,7 @@ const withoutPeer = (state: DestinationState): DestinationState => ({
 });
 
 type Handler = (state: DestinationState, event: DestinationEvent, atMs: number) => DestinationStep;
-const stages: { [S in DestinationStage]: Handler } = {
+const stages: { [S in Exclude<DestinationStage, "over">]: Handler } = {
   preparing(state, event, atMs) {
     switch (event.kind) {
       case "started":
@@ -340,8 +341,6 @@ const stages: { [S in DestinationStage]: Handler } = {
         return step(state);
     }
   },
-
-  over: (state) => step(state),
 };
 
 /** What became of the guest is told until it is heard; then the slot is freed. */

@@ -25,18 +25,18 @@ export function step(state: SourceState, ...commands: SourceCommand[]): SourceSt
 
 export function onRecord(state: SourceState): SourceStep {
   const { record } = state;
-  if (!record || record.migrationId !== state.migrationId) return step(state);
+  if (!record) return step(state);
   switch (record.verdict) {
     case "open":
       if (state.stage === "copyless") return step(state, { kind: "wake", afterMs: 1000 });
       return record.cancelRequested ? withdraw(state, record.cancelRequested, "asked for by a user") : step(state);
     case "committed":
       return onCommitted(state, record);
+    case "forced":
+      return namesThis(record.owner, state.own) ? onGivenBack(state, record) : endCopy(state, record);
     case "aborted":
     case "returned":
       return onGivenBack(state, record);
-    case "forced":
-      return namesThis(record.owner, state.own) ? onGivenBack(state, record) : endCopy(state, record);
   }
 }
 
@@ -90,13 +90,9 @@ function onGivenBack(state: SourceState, record: MigrationRecord): SourceStep {
   }
 }
 
-/** Rule 8: a strictly higher token, another copy named, confirmed or forced. */
+/** Rule 8, of a record that is confirmed or forced: under a strictly higher token, another copy named. */
 function endCopy(state: SourceState, record: MigrationRecord): SourceStep {
-  const isAllowed =
-    record.verdictToken > state.openToken &&
-    !namesThis(record.owner, state.own) &&
-    (record.confirmed || record.verdict === "forced");
-  if (!isAllowed) return step(state);
+  if (record.verdictToken <= state.openToken || namesThis(record.owner, state.own)) return step(state);
   switch (state.stage) {
     case "copyless":
       return reportOver(state);
@@ -226,19 +222,19 @@ function judge(state: SourceState, round: Round) {
 }
 
 /** S1: the record was read freshly for this ask. */
-export function onGateRead(state: SourceState, record: MigrationRecord, atMs: number): SourceStep {
+export function onGateRead(state: SourceState, asked: GateAsk, record: MigrationRecord, atMs: number): SourceStep {
   if (record.verdict !== "open" || record.cancelRequested) return onRecord({ ...state, ask: null });
-  return onGateAnswer(state, "own", "open", atMs);
+  return onGateAnswer(state, asked, "own", "open", atMs);
 }
 
 export function onGateAnswer(
   state: SourceState,
+  asked: GateAsk,
   side: "own" | "peer",
   answer: "open" | "shut",
   atMs: number,
 ): SourceStep {
-  if (!state.ask) return step(state);
-  const ask: GateAsk = { ...state.ask, [side]: answer };
+  const ask: GateAsk = { ...asked, [side]: answer };
   const shut: SourceState = { ...state, ask: null, blockedUntilMs: atMs + gatePauseMs };
   if (answer === "shut" || atMs - ask.atMs > gateFreshMs) return step(shut);
   if (ask.own !== "open" || ask.peer !== "open") return step({ ...state, ask });
@@ -312,10 +308,7 @@ export function withdraw(state: SourceState, reason: EndReason, detail: string):
 }
 
 export function release(state: SourceState): SourceStep {
-  return step(
-    { ...intend(state, "stream-failed", "the memory stream broke at the gate"), stage: "releasing" },
-    { kind: "cancel-at-gate" },
-  );
+  return step({ ...state, stage: "releasing" }, { kind: "cancel-at-gate" });
 }
 
 export function abort(state: SourceState, ...before: SourceCommand[]): SourceStep {

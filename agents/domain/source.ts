@@ -87,12 +87,13 @@ export function recoverSource(
 }
 
 export function advanceSource(state: SourceState, event: SourceEvent, atMs: number): SourceStep {
-  if (state.stage === "over") return step(state);
+  const { stage } = state;
+  if (stage === "over") return step(state);
   if (event.kind === "record-known") return onRecord(learn(state, event.record));
   if (event.kind === "guest-ended") return onEnded(state, event);
   if (event.kind === "peer-lost") return onPeerLost({ ...state, isLinked: false }, atMs);
   if (event.kind === "peer-linked") return onLinked({ ...state, isLinked: true, isConnecting: false });
-  return stages[state.stage](state, event, atMs);
+  return stages[stage](state, event, atMs);
 }
 
 const sampled = (state: SourceState, bytes: number, atMs: number): SourceState => ({
@@ -101,7 +102,9 @@ const sampled = (state: SourceState, bytes: number, atMs: number): SourceState =
   lastSampleBytes: bytes,
 });
 
-const stages: { [S in SourceStage]: (state: SourceState, event: SourceEvent, atMs: number) => SourceStep } = {
+const stages: {
+  [S in Exclude<SourceStage, "over">]: (state: SourceState, event: SourceEvent, atMs: number) => SourceStep;
+} = {
   linking(state, event, atMs) {
     switch (event.kind) {
       case "started":
@@ -149,12 +152,12 @@ const stages: { [S in SourceStage]: (state: SourceState, event: SourceEvent, atM
           : step(event.round.bytes === state.lastSampleBytes ? state : sampled(state, event.round.bytes, atMs));
       case "gate-read":
         if (event.ask !== state.ask?.number) return step(state);
-        if (!event.record) return onGateAnswer(state, "own", "shut", atMs);
-        return onGateRead(learn(state, event.record), event.record, atMs);
+        if (!event.record) return onGateAnswer(state, state.ask, "own", "shut", atMs);
+        return onGateRead(learn(state, event.record), state.ask, event.record, atMs);
       case "peer-said": {
         const { message } = event;
         if ((message.kind === "gate-open" || message.kind === "gate-shut") && message.ask === state.ask?.number) {
-          return onGateAnswer(state, "peer", message.kind === "gate-open" ? "open" : "shut", atMs);
+          return onGateAnswer(state, state.ask, "peer", message.kind === "gate-open" ? "open" : "shut", atMs);
         }
         return onPeerFailure(state, message);
       }
@@ -176,7 +179,7 @@ const stages: { [S in SourceStage]: (state: SourceState, event: SourceEvent, atM
   holding(state, event, atMs) {
     switch (event.kind) {
       case "held":
-        if (state.withdrawal || state.stream === "failed") return release(state);
+        if (state.withdrawal) return release(state);
         return step({ ...state, stage: "deciding", pastAtMs: atMs }, ...guestStands(event.resets), {
           kind: "pass-gate",
         });
@@ -334,6 +337,4 @@ const stages: { [S in SourceStage]: (state: SourceState, event: SourceEvent, atM
         return step(state);
     }
   },
-
-  over: (state) => step(state),
 };

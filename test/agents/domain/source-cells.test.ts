@@ -84,6 +84,11 @@ const situations: { [name: string]: SourceState } = {
   "copying, asked": after(...asked),
   "copying, own answer open": after(...asked, ownOpen),
   "copying, peer's answer open": after(...asked, peerOpen),
+  "copying, own answer open, fits no more": after(...asked, ownOpen, {
+    kind: "sampled",
+    round: notFitting,
+    roundDone: true,
+  }),
   "copying, shut": after(...asked, { kind: "gate-read", ask: 1, record: null }),
   holding: after(...holding),
   "holding, stream failed": after(...holding, failed),
@@ -145,6 +150,7 @@ const events: { [name: string]: SourceEvent | readonly [SourceEvent, number] } =
   "round done, fits": { kind: "sampled", round: fitting, roundDone: true },
   "round done, fits, blocked no more": [{ kind: "sampled", round: fitting, roundDone: true }, 1250],
   "round done, fits, still blocked": [{ kind: "sampled", round: fitting, roundDone: true }, 1249],
+  "round done, fits not, it is the first": { kind: "sampled", round: { ...notFitting, round: 0 }, roundDone: true },
   "round done, fits not": { kind: "sampled", round: notFitting, roundDone: true },
   "stream-sent": { kind: "stream-sent" },
   "stream-failed": failed,
@@ -257,6 +263,8 @@ const cells: Cells = {
       "lastSampleAtMs=1250, lastSampleBytes=50, lastRound=(1, 50, 10, 65, 0, 1000, 0), previousRemainingBytes=65, ask=(1, 1250, asked, asked), asks=1: read-gate(1); say ask-gate(1)",
     "round done, fits, still blocked":
       "lastSampleAtMs=1249, lastSampleBytes=50, lastRound=(1, 50, 10, 65, 0, 1000, 0), previousRemainingBytes=65, ask=(1, 1249, asked, asked), asks=1: read-gate(1); say ask-gate(1)",
+    "round done, fits not, it is the first":
+      "lastSampleAtMs=1500, lastSampleBytes=50, lastRound=(0, 50, 10, 66, 0, 1000, 0), previousRemainingBytes=66",
     "round done, fits not":
       "lastSampleAtMs=1500, lastSampleBytes=50, lastRound=(1, 50, 10, 66, 0, 1000, 0), previousRemainingBytes=66, downtimeLimitMs=101",
     "stream-failed":
@@ -288,6 +296,8 @@ const cells: Cells = {
     "round done, fits": "lastSampleAtMs=1500, excusedRounds=1",
     "round done, fits, blocked no more": "lastSampleAtMs=1250, excusedRounds=1",
     "round done, fits, still blocked": "lastSampleAtMs=1249, excusedRounds=1",
+    "round done, fits not, it is the first":
+      "lastSampleAtMs=1500, lastRound=(0, 50, 10, 66, 0, 1000, 0), previousRemainingBytes=66, excusedRounds=1",
     "round done, fits not":
       "lastSampleAtMs=1500, lastRound=(1, 50, 10, 66, 0, 1000, 0), previousRemainingBytes=66, excusedRounds=1",
     "stream-failed":
@@ -316,6 +326,8 @@ const cells: Cells = {
     "round done, fits": "lastSampleAtMs=1500, excusedRounds=1",
     "round done, fits, blocked no more": "lastSampleAtMs=1250, excusedRounds=1",
     "round done, fits, still blocked": "lastSampleAtMs=1249, excusedRounds=1",
+    "round done, fits not, it is the first":
+      "lastSampleAtMs=1500, lastRound=(0, 50, 10, 66, 0, 1000, 0), previousRemainingBytes=66, excusedRounds=1",
     "round done, fits not":
       "lastSampleAtMs=1500, lastRound=(1, 50, 10, 66, 0, 1000, 0), previousRemainingBytes=66, excusedRounds=1",
     "stream-failed":
@@ -342,6 +354,8 @@ const cells: Cells = {
     "round done, fits": "lastSampleAtMs=1500, excusedRounds=1",
     "round done, fits, blocked no more": "lastSampleAtMs=1250, excusedRounds=1",
     "round done, fits, still blocked": "lastSampleAtMs=1249, excusedRounds=1",
+    "round done, fits not, it is the first":
+      "lastSampleAtMs=1500, lastRound=(0, 50, 10, 66, 0, 1000, 0), previousRemainingBytes=66, excusedRounds=1",
     "round done, fits not":
       "lastSampleAtMs=1500, lastRound=(1, 50, 10, 66, 0, 1000, 0), previousRemainingBytes=66, excusedRounds=1",
     "stream-failed":
@@ -358,12 +372,27 @@ const cells: Cells = {
     "woke, after more than 40 s":
       "aborting, ask=null, withdrawal=(stream-failed, no progress of the memory stream for 40 s): cancel-stream; say failed(stream-failed, no progress of the memory stream for 40 s); source-aborts(7, stream-failed, no progress of the memory stream for 40 s)",
   },
+  "copying, own answer open, fits no more": {
+    "gate-open": "ask=null, blockedUntilMs=1750",
+    "gate-open, just fresh": "ask=null, blockedUntilMs=2250",
+    "round done, fits":
+      "lastSampleAtMs=1500, lastRound=(1, 50, 10, 65, 0, 1000, 0), previousRemainingBytes=65, excusedRounds=2",
+    "round done, fits, blocked no more":
+      "lastSampleAtMs=1250, lastRound=(1, 50, 10, 65, 0, 1000, 0), previousRemainingBytes=65, excusedRounds=2",
+    "round done, fits, still blocked":
+      "lastSampleAtMs=1249, lastRound=(1, 50, 10, 65, 0, 1000, 0), previousRemainingBytes=65, excusedRounds=2",
+    "round done, fits not, it is the first":
+      "lastSampleAtMs=1500, lastRound=(0, 50, 10, 66, 0, 1000, 0), excusedRounds=2",
+    "round done, fits not": "lastSampleAtMs=1500, excusedRounds=2",
+  },
   "copying, shut": {
     "sampled, as before": "lastSampleAtMs=1500, lastSampleBytes=0",
     "round done, fits": "lastSampleAtMs=1500, ask=(2, 1500, asked, asked), asks=2: read-gate(2); say ask-gate(2)",
     "round done, fits, blocked no more":
       "lastSampleAtMs=1250, ask=(2, 1250, asked, asked), asks=2: read-gate(2); say ask-gate(2)",
     "round done, fits, still blocked": "lastSampleAtMs=1249, excusedRounds=1",
+    "round done, fits not, it is the first":
+      "lastSampleAtMs=1500, lastRound=(0, 50, 10, 66, 0, 1000, 0), previousRemainingBytes=66",
     "round done, fits not":
       "lastSampleAtMs=1500, lastRound=(1, 50, 10, 66, 0, 1000, 0), previousRemainingBytes=66, downtimeLimitMs=101",
   },

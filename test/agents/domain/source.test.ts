@@ -285,16 +285,80 @@ test("a guest that does not converge ends in a clean abort with the numbers", ()
   assert.match(step.state.withdrawal?.detail ?? "", /1000000000 bytes remained/);
 });
 
-test("after the agent's restart the gate decides: past stays in doubt, anything before it is withdrawn", () => {
-  const past = recoverSource(begun, { machine: "standing", gate: "past", ended: null }, 0);
-  assert.equal(past.state.stage, "in-doubt");
-  assert.ok(!kinds(past.commands).includes("run-copy"));
-  const atGate = recoverSource(begun, { machine: "standing", gate: null, ended: null }, 0);
-  assert.deepEqual(kinds(atGate.commands), ["cancel-at-gate"]);
-  const copying = recoverSource(begun, { machine: "running", gate: null, ended: null }, 0);
-  assert.ok(kinds(copying.commands).includes("source-aborts"));
-  const gone = recoverSource(begun, { machine: "ended", gate: "past", ended: null }, 0);
-  assert.deepEqual(kinds(gone.commands), ["read-record"], "past the gate only the record speaks, also of a lost copy");
+for (const [machine, gate, expected] of [
+  // Past the gate only the record speaks, also of a copy that is gone; what runs again was let run by it.
+  ["standing", "past", "in-doubt, stream failed, connecting: connect-peer, read-record, wake"],
+  ["ended", "past", "copyless, stream failed: read-record"],
+  ["running", "past", "aborting, stream failed, agent-restarted: send-peer, source-aborts"],
+  // Before it the attempt is withdrawn: what stands at the gate is let run again.
+  ["standing", null, "releasing, agent-restarted: cancel-at-gate"],
+  ["standing", "cancelled", "releasing, agent-restarted: cancel-at-gate"],
+  ["running", "cancelled", "releasing, agent-restarted: cancel-at-gate"],
+  ["running", null, "aborting, agent-restarted: send-peer, source-aborts"],
+  ["ended", null, "aborting, guest-ended: send-peer, source-aborts"],
+  ["ended", "cancelled", "aborting, guest-ended: send-peer, source-aborts"],
+] as const) {
+  test(`after the agent's restart, ${machine}, gate ${gate ?? "undecided"}: ${expected}`, () => {
+    const ended = machine === "ended" ? ({ how: "killed", detail: "signal 9" } as const) : null;
+    const { state, commands } = recoverSource(begun, { machine, gate, ended }, 7000);
+    const known = [
+      state.stage,
+      ...(state.stream === "failed" ? ["stream failed"] : []),
+      ...(state.isConnecting ? ["connecting"] : []),
+      ...(state.withdrawal ? [state.withdrawal.reason] : []),
+    ];
+    assert.equal(`${known.join(", ")}: ${kinds(commands).join(", ")}`, expected);
+    assert.equal(state.pastAtMs, gate === "past" ? 7000 : 0);
+    assert.deepEqual(state.ended, ended);
+    assert.equal(state.migrationId, "mig_1");
+    if (state.withdrawal && machine === "ended") assert.equal(state.withdrawal.detail, "signal 9");
+    for (const command of commands) if (command.kind === "wake") assert.equal(command.afterMs, 300);
+  });
+}
+
+test("after the agent's restart a copy that is gone without a word is told so all the same", () => {
+  const { state } = recoverSource(begun, { machine: "ended", gate: null, ended: null }, 0);
+  assert.deepEqual(state.withdrawal, { reason: "guest-ended", detail: "" });
+});
+
+test("a guest that outruns its stream is slowed down as far as its limits allow, then the migration ends", () => {
+  const limits = { ...begun.limits, throttleCeilingPercent: 60 };
+  const hot = { ...round, remainingBytes: 1e9, dirtyBytesPerSecond: 1e9 };
+  const outrun = (throttlePercent: number, previousRemainingBytes = 1e9) =>
+    advanceSource(
+      { ...run({ ...begun, limits }, ...toCopying).state, previousRemainingBytes },
+      { kind: "sampled", round: { ...hot, throttlePercent }, roundDone: true },
+      0,
+    );
+  assert.deepEqual(outrun(0).commands, [{ kind: "throttle", percent: 50 }]);
+  assert.deepEqual(outrun(50).commands, [{ kind: "throttle", percent: 60 }]);
+  assert.equal(outrun(60).state.withdrawal?.reason, "not-converging");
+  assert.deepEqual(outrun(0).state.downtimeLimitMs, 100);
+});
+
+test("what is told in a report is as long as a report may be", () => {
+  const long = "x".repeat(1001);
+  const detailsOf = ({ commands }: SourceStep) =>
+    commands.flatMap((command) => (command.kind === "report" && "detail" in command.report ? [command.report] : []));
+  const asked = run(begun, ...toDoubt, {
+    kind: "record-known",
+    record: recordWith("committed", { takeBackRequested: true }),
+  }).state;
+  const lockFile = { by: "lock-held", detail: long };
+  for (const { kind, detail } of [
+    ...detailsOf(run(begun, ...toCopying, { kind: "stream-failed", detail: long })),
+    ...detailsOf(run(asked, { kind: "lock-taken-back", refusal: lockFile })),
+    ...detailsOf(
+      run(
+        begun,
+        ...toDoubt,
+        { kind: "guest-ended", how: "killed", detail: long },
+        { kind: "record-known", record: recordWith("aborted") },
+      ),
+    ),
+  ]) {
+    assert.equal(detail.length, 1000, kind);
+  }
 });
 
 test("a report whose answer was lost is made again until it is answered", () => {
