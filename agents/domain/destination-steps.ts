@@ -65,7 +65,6 @@ function onCommitted(state: DestinationState, record: MigrationRecord): Destinat
       return step(state);
     case "aborting":
     case "relinquished":
-      return onGone(state);
     case "returning":
       return state.isGone ? onGone(state) : step(state);
     case "preparing":
@@ -97,7 +96,7 @@ export function onGone(state: DestinationState): DestinationStep {
   if (record?.verdict === "committed") {
     // What became of it was heard already: an earlier life of this agent said so.
     if (record.confirmed) return reportOver(state);
-    const mayHaveRun = state.runIntent > 0 && state.runRefused !== state.runIntent;
+    const mayHaveRun = state.runRefused !== state.runIntent; // D4: by the last intent, if there was any
     if (!mayHaveRun) return step({ ...state, stage: "returning" }, returnReport(state));
     const lost: DestinationState = { ...state, stage: "lost", outcome: "guest-lost" };
     return step(lost, confirmReport(lost));
@@ -166,16 +165,11 @@ export function onAskedWord(state: DestinationState): DestinationStep {
 }
 
 export function onCutOff(state: DestinationState): DestinationStep {
-  const mayRelinquish = state.nonce !== null && !state.commitSent && !state.isGone;
   switch (state.stage) {
     case "preparing":
     case "loading":
     case "settling":
-      return mayRelinquish
-        ? step({ ...state, stage: "relinquishing" }, { kind: "journal", what: "relinquished" })
-        : step(state);
-    case "aborting":
-      // Its copy is gone and no commit was ever sent: the word costs nothing.
+    case "aborting": // Its copy is gone, too: the word costs nothing.
       return state.nonce !== null && !state.commitSent
         ? step({ ...state, stage: "relinquishing" }, { kind: "journal", what: "relinquished" })
         : step(state);
@@ -277,10 +271,10 @@ export function confirmReport(state: DestinationState): DestinationCommand {
   return { kind: "report", report: { kind: "guest-confirmed", ...onMigration(state), outcome, detail, ...resets } };
 }
 
-/** D2: each command is made of the record that was read under `committed`. */
-export function runCopy(state: DestinationState): DestinationCommand {
-  const { record } = state;
-  return { kind: "run-copy", fencingToken: record?.verdictToken ?? 0, paused: record?.arrivesPaused ?? false };
+/** D2: each command is made of the record that was read under `committed`; without one there is none. */
+export function runCopy({ record }: DestinationState): DestinationCommand[] {
+  if (!record) return [];
+  return [{ kind: "run-copy", fencingToken: record.verdictToken, paused: record.arrivesPaused ?? false }];
 }
 
 const isAlive = (outcome: DestinationState["outcome"]): outcome is "running" | "paused" =>

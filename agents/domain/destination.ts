@@ -218,10 +218,8 @@ const stages: { [S in Exclude<DestinationStage, "over">]: Handler } = {
         if (event.record) return onRecord(learn(state, event.record));
         return step(state, { kind: "wake", afterMs: event.outcome === "unknown" ? 50 : retryMs });
       case "woke":
-        // Never guessed: read again, and write again where it is still open.
-        return state.record?.verdict === "open" || !state.record
-          ? step(state, { kind: "read-record" }, { kind: "wake", afterMs: 1000 })
-          : onRecord(state);
+        // Never guessed: read again, and written again where it is still open.
+        return step(state, { kind: "read-record" }, { kind: "wake", afterMs: 1000 });
       default:
         return step(state);
     }
@@ -231,7 +229,7 @@ const stages: { [S in Exclude<DestinationStage, "over">]: Handler } = {
     switch (event.kind) {
       case "journalled":
         if (event.what !== "run-intent") return step(state);
-        return step({ ...state, intentJournalled: state.runIntent }, runCopy(state));
+        return step({ ...state, intentJournalled: state.runIntent }, ...runCopy(state));
       case "journal-failed":
         return step({ ...state, stage: "refused" }, wakeSoon);
       case "run-answered":
@@ -241,7 +239,7 @@ const stages: { [S in Exclude<DestinationStage, "over">]: Handler } = {
         if (event.machine === "ended") return onGone({ ...state, isGone: true });
         if (state.intentJournalled !== state.runIntent) return step(state); // D2: its answer is awaited first.
         // Complete and never executed, by the hypervisor's own word: the same try again.
-        return step(state, runCopy(state));
+        return step(state, ...runCopy(state));
       case "woke":
         return step(state, { kind: "look-at-machine" });
       default:

@@ -22,7 +22,11 @@ function show(value: unknown, leftOut: ReadonlySet<unknown>): string {
 /** The new stage, what else is known now, and the commands: "stage, key=value: command, command". */
 export function tell<S extends { stage: string }>(before: S, step: Step<S>, leftOut: readonly string[] = []): string {
   const omitted = new Set<unknown>(leftOut);
-  const known = Object.entries(step.state).flatMap(([key, value]) => {
+  const after: { [key: string]: unknown } = {
+    ...Object.fromEntries(Object.keys(before).map((key) => [key])),
+    ...step.state,
+  };
+  const known = Object.entries(after).flatMap(([key, value]) => {
     if (isAlike(value, before[key as keyof S])) return [];
     if (key === "stage") return [String(value)];
     // What is learnt of the record is the event's own, and shows in what follows.

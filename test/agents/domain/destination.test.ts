@@ -279,19 +279,55 @@ test("a superseded copy is ended only under a higher token that names another co
   assert.deepEqual(same.commands, []);
 });
 
-test("after the agent's restart the journal and the copy decide", () => {
-  const none = { commitSent: false, runIntent: 0, runRefused: 0, relinquished: false };
-  const recovered = (journal: Partial<typeof none>, machine: "running" | "complete" | "incomplete" | "ended") =>
-    kinds(recoverDestination(begun, { ...none, ...journal }, machine).commands);
-  assert.deepEqual(recovered({}, "incomplete"), ["settle-stream"]);
-  assert.ok(recovered({ commitSent: true }, "complete").includes("journal commit-sent"));
-  assert.ok(recovered({ commitSent: true, runIntent: 1 }, "running").includes("guest-confirmed"));
-  assert.deepEqual(
-    recovered({ commitSent: true, runIntent: 1 }, "ended"),
-    ["destination-aborts"],
-    "the record decides",
-  );
-  assert.deepEqual(recovered({ relinquished: true }, "complete"), ["expect-peer", "destroy-copy"]);
+const nothing = { commitSent: false, runIntent: 0, runRefused: 0, relinquished: false };
+const ran = { ...nothing, commitSent: true, runIntent: 2, runRefused: 1 };
+const gaveWord = { ...nothing, relinquished: true };
+
+for (const [what, journal, machine, expected] of [
+  ["nothing journalled", nothing, "incomplete", "settling: settle-stream"],
+  ["nothing journalled", nothing, "complete", "intending: expect-peer, loaded, journal commit-sent"],
+  ["nothing journalled", nothing, "ended", "aborting: destination-aborts"],
+  [
+    "a commit sent",
+    { ...nothing, commitSent: true },
+    "complete",
+    "intending: expect-peer, loaded, journal commit-sent",
+  ],
+  ["an intent to run", ran, "running", "confirming: arrived, guest-confirmed"],
+  ["an intent to run", ran, "ended", "aborting: destination-aborts"], // the record decides
+  ["the word given", gaveWord, "incomplete", "relinquishing: expect-peer, destroy-copy"],
+  ["the word given", gaveWord, "complete", "relinquishing: expect-peer, destroy-copy"],
+  ["the word given", gaveWord, "ended", "relinquished: expect-peer, read-record, wake"],
+  ["the word given, and yet it runs", gaveWord, "running", "confirming: arrived, guest-confirmed"],
+] as const) {
+  test(`after the agent's restart, ${what}, its copy ${machine}: ${expected}`, () => {
+    const { state, commands } = recoverDestination(begun, journal, machine);
+    assert.equal(`${state.stage}: ${kinds(commands).join(", ")}`, expected);
+    assert.equal(state.isGone, machine === "ended");
+    const { commitSent, runIntent, runRefused, intentJournalled, hasRelinquished, migrationId } = state;
+    assert.deepEqual({ commitSent, runIntent, runRefused, relinquished: hasRelinquished }, journal);
+    assert.deepEqual([intentJournalled, migrationId], [journal.runIntent, "mig_1"]);
+    assert.deepEqual(state.withdrawal, {
+      reason: "agent-restarted",
+      detail: "the destination's agent was restarted",
+    });
+  });
+}
+
+test("D2: without a record nothing is let run; what runs all the same is told", () => {
+  const starting = { ...run(begun, ...toCommitting, committed).state, record: null };
+  const journalled = run(starting, { kind: "journalled", what: "run-intent" });
+  assert.deepEqual(journalled.commands, []);
+  const arrived = run(journalled.state, { kind: "run-answered", answer: "granted", detail: "" });
+  assert.deepEqual(kinds(arrived.commands), ["arrived", "guest-confirmed"]);
+});
+
+test("what is told in a report is as long as a report may be", () => {
+  const failed: DestinationEvent = { kind: "launch-failed", detail: "x".repeat(1001) };
+  const { commands } = run(begun, { kind: "started", isExpired: false }, failed, { kind: "destroyed" });
+  const [command] = commands;
+  assert.ok(command?.kind === "report" && command.report.kind === "destination-aborts");
+  assert.equal(command.report.detail.length, 1000);
 });
 
 test("an assignment that has expired launches nothing, and the record says so", () => {
