@@ -122,7 +122,7 @@ export function afterInventory(session: Session, speaking: Speaking, at: number,
   if (recovery?.kind !== "recovering") return afterRequest(session, speaking);
   const { of, index } = page;
   const before = recovery.told?.of === of ? recovery.told.pages : [];
-  const pages = before.includes(index) ? before : [...before, index].sort();
+  const pages = before.includes(index) ? before : [...before, index];
   const reportedAt = pages.length === of ? (recovery.reportedAt ?? at) : null;
   return { ...afterRequest(session, speaking), recovery: { ...recovery, reportedAt, told: { of, pages } } };
 }

@@ -16,8 +16,13 @@ const recordTests = [
   "test/functions/domain/tokens.test.ts",
   "test/functions/domain/verdict.test.ts",
   "test/functions/domain/session.test.ts",
+  "test/functions/domain/motion.test.ts",
+  "test/functions/domain/copies.test.ts",
+  "test/functions/domain/force.test.ts",
+  "test/functions/domain/standings.test.ts",
 ];
-const overHttpTests = [
+const coreTests = [
+  ...recordTests,
   "test/functions/lost-hosts.test.ts",
   "test/functions/run-states.test.ts",
   "test/functions/migration.test.ts",
@@ -71,7 +76,7 @@ export const parts: Part[] = [
       "functions/domain/lost-host.ts",
       "functions/domain/standings.ts",
     ],
-    tests: [...recordTests, ...overHttpTests],
+    tests: recordTests,
   },
   {
     group: "core",
@@ -90,6 +95,6 @@ export const parts: Part[] = [
       "functions/domain/vms.ts",
       "functions/domain/admission.ts",
     ],
-    tests: [...recordTests, ...overHttpTests],
+    tests: coreTests,
   },
 ];
