@@ -61,7 +61,6 @@ export const parts: Part[] = [
       "test/agents/supervisor/lock-hold.test.ts",
       "test/agents/adapters/gate.test.ts",
       "test/agents/adapters/lock-file.test.ts",
-      "test/agents/adapters/local-copies.test.ts",
     ],
   },
   {
