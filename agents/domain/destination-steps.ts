@@ -61,8 +61,6 @@ function onCommitted(state: DestinationState, record: MigrationRecord): Destinat
     case "intending":
     case "committing":
       return tryToRun(state);
-    case "discarding":
-      return step(state);
     case "aborting":
     case "relinquished":
     case "returning":

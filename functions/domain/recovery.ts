@@ -217,7 +217,8 @@ function vmBy(
   const hasMoved = open.some(
     ({ source, destination }) => source.copyId === known.owner?.copyId && destination.copyId === last.copy.copyId,
   );
-  const keepsWish = (isSame || hasMoved) && known.wantedRunState !== "running";
+  // That the table has it as ended is no wish: it was lost by an operator's word, and is there all the same.
+  const keepsWish = (isSame || hasMoved) && !hasEnded(known) && known.wantedRunState !== "running";
   const wantedRunState = keepsWish ? known.wantedRunState : isPaused(inventory, last) ? "paused" : "running";
   return {
     ...atRest,

@@ -52,7 +52,11 @@ function mutate(tests: readonly string[], files: readonly string[]): Report {
     cwd: root,
     stdio: ["ignore", 2, 2],
     // It starts each test as "node".
-    env: { ...process.env, PATH: `${dirname(process.execPath)}${delimiter}${process.env["PATH"] ?? ""}` },
+    env: {
+      ...process.env,
+      DROVER_HISTORIES: "500",
+      PATH: `${dirname(process.execPath)}${delimiter}${process.env["PATH"] ?? ""}`,
+    },
   });
   if (status !== 0) throw new Error(`the mutation tool ended with ${status}`);
   return JSON.parse(readFileSync(reportPath, "utf8")) as Report;

@@ -11,7 +11,8 @@ import { seededRandom } from "../../support/seeded-random.ts";
 import { TrueHistory, vmId } from "../support/true-history.ts";
 
 const context = { clusterId: "test", restoreEpoch: 3, at: 1_000_000 };
-const histories = 30_000;
+/** A mutation run is content with fewer. */
+const histories = Number(process.env["DROVER_HISTORIES"] ?? 30_000);
 
 function standingOf(history: TrueHistory, snapshot: number | null, lostHosts: string[] = []): VmStanding {
   const held = snapshot === null ? undefined : history.snapshots[snapshot];
