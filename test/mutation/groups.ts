@@ -22,15 +22,11 @@ const recordTests = [
   "test/functions/domain/standings.test.ts",
 ];
 const coreTests = [
+  "test/functions/domain/vms.test.ts",
+  "test/functions/domain/migrations.test.ts",
+  "test/functions/domain/obstacles.test.ts",
+  "test/functions/domain/last-run.test.ts",
   ...recordTests,
-  "test/functions/lost-hosts.test.ts",
-  "test/functions/run-states.test.ts",
-  "test/functions/migration.test.ts",
-  "test/functions/agent-requests.test.ts",
-  "test/functions/housekeeping.test.ts",
-  "test/functions/vms.test.ts",
-  "test/functions/bad-input.test.ts",
-  "test/functions/recovery.test.ts",
   "test/functions/domain/recovery.test.ts",
 ];
 
