@@ -151,6 +151,7 @@ export class Duties {
 
   async #carryOut(duty: CopyDuty): Promise<boolean> {
     const { copyId, vmId, fencingToken, wantedRunState } = duty;
+    if (this.#hasPartBefore(duty)) return false;
     if (fencingToken < this.#context.journal.highestToken(vmId)) {
       this.#context.log({ event: "stale-duty", vmId, copyId, fencingToken });
       return true;
@@ -179,6 +180,13 @@ export class Duties {
         if (copy && status && status.machine !== "held") return this.#bringAbout(duty, copy, status);
         return this.#begin(duty, copy);
     }
+  }
+
+  /** Under a newer token this host would take no word any more of what became of its copy before. */
+  #hasPartBefore({ copyId, vmId }: CopyDuty): boolean {
+    return this.#context.journal.migrations().some(({ over, claimed: { role, assignment } }) => {
+      return !over && assignment.vmId === vmId && assignment[role].copyId !== copyId;
+    });
   }
 
   /** Before the gate the guest is still to be had here; its end is its migration's to see to. */

@@ -191,6 +191,12 @@ export function tryToRun(state: DestinationState): DestinationStep {
   return step({ ...state, stage: "starting", runIntent }, { kind: "journal", what: "run-intent", number: runIntent });
 }
 
+/** Once the tries are spent, the record may have moved on without this host: it was declared lost, and came back. */
+export function tryAgain(state: DestinationState): DestinationStep {
+  const trying = tryToRun(state);
+  return state.triesLeft > 0 ? trying : step(trying.state, { kind: "read-record" }, ...trying.commands);
+}
+
 export function onRunAnswered(
   state: DestinationState,
   answer: "granted" | "refused" | "unknown",

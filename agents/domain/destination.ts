@@ -43,7 +43,7 @@ import {
   runCopy,
   settle,
   step,
-  tryToRun,
+  tryAgain,
   wakeSoon,
 } from "./destination-steps.ts";
 import { expired, intend, learn } from "./role.ts";
@@ -255,7 +255,7 @@ const stages: { [S in Exclude<DestinationStage, "over">]: Handler } = {
       case "journal-failed":
         return step(state, wakeSoon);
       case "woke":
-        return state.runRefused === state.runIntent ? tryToRun(state) : step(state, journalRefusal(state));
+        return state.runRefused === state.runIntent ? tryAgain(state) : step(state, journalRefusal(state));
       default:
         return step(state);
     }

@@ -2,6 +2,7 @@
 // what is lost is named.
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { type Host, lostStatement } from "../../schemas/host.ts";
 import { unlockStatement } from "../../schemas/vm.ts";
 import { type ClusterOptions, startCluster, type TestCluster } from "../support/cluster.ts";
@@ -243,6 +244,31 @@ test("force told a lie about both ends of a migration: the guest that runs on ba
       await cluster.until(() => cluster.host(hostId).simulated.processes().length === 0);
     }
   }));
+
+test("force told a lie, and the VM started again on that very host: its part in the migration ends first, then the copy begins", async () => {
+  let isHeldUp = true;
+  const intercept: NonNullable<ClusterOptions["intercept"]> = async ({ kind, hostId }) => {
+    if (isHeldUp && kind === "source-aborts" && hostId === "host-a") throw new Error("it was never sent");
+    return null;
+  };
+  await withCluster({ hosts: 2, intercept }, async (cluster) => {
+    const id = await beginsToMove(cluster);
+    await cluster.call("POST", cluster.path(`migrations/${id}/cancel`));
+    await cluster.until(async () => (await cluster.migration(id)).verdict === "aborted");
+    cluster.host("host-a").isCutOff = true;
+    await declareLost(cluster, "host-a");
+    await cluster.until(async () => (await cluster.vm("vm-1")).runState === "guest-lost");
+    cluster.host("host-a").isCutOff = false;
+    await cluster.until(async () => (await hostOf(cluster, "host-a")).alive);
+    assert.equal((await force(cluster, "vm-1", { kind: "start-from-disk", host: "host-a" })).status, 202);
+    await sleep(1500);
+    isHeldUp = false;
+    await slotsAreFree(cluster);
+    await cluster.until(async () => (await cluster.vm("vm-1")).runState === "running");
+    assert.deepEqual(cluster.executing("vm-1"), ["host-a"]);
+    assert.equal(cluster.host("host-a").simulated.processes().length, 1, "nothing is left of the copy before");
+  });
+});
 
 test("force told a lie: the lock file keeps the second copy from running, until the guest that lives is ended", () =>
   withCluster({ hosts: 2 }, async (cluster) => {

@@ -106,6 +106,21 @@ export const scenarios: Scenario[] = [
     isQuick: false,
   },
   {
+    name: "a host is lost",
+    bound:
+      "1 VM, 1 migration, 1 host of 3 gone for good or for a while, declared lost, 1 start forced on any host, taking back",
+    setting: one(["losses", "returns", "operator"], { startsPerVm: 1 }),
+    faults: 1,
+    isQuick: true,
+  },
+  {
+    name: "a host is called lost that lives",
+    bound: "the same, of 2 hosts, where the host was only cut off from the control plane",
+    setting: one(["cuts", "operator", "lies"], { startsPerVm: 1, hosts: 2 }),
+    faults: 1,
+    isQuick: false,
+  },
+  {
     name: "stopped and started",
     bound: "1 VM, 1 migration, a stop at any time, a start from disk on any host, no fault",
     setting: one(["stop", "start"], { startsPerVm: 1 }),

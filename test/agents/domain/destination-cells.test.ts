@@ -448,7 +448,7 @@ const cells: Cells = {
     "journalled run-refused": "wake(300)",
     "guest killed | guest powered off | guest crashed":
       "returning, isGone=true: destination-returns(7, run-refused, lock-held)",
-    woke: "starting, runIntent=11: journal(run-intent, 11)",
+    woke: "starting, runIntent=11: read-record; journal(run-intent, 11)",
   },
   "refused, tries spent, not journalled": {
     "peer-lost": "isLinked=false, sourceIsComplete=false",

@@ -232,6 +232,15 @@ test("D6: no word once a commit may have been sent, or unasked", () => {
   assert.deepEqual(unasked.commands, []);
 });
 
+test("a guest that is refused here again and again: the record may name another by now, and is read with every try", () => {
+  const refused = run(begun, ...toStarting, { kind: "run-answered", answer: "refused", detail: "lock-held" });
+  const spent = run({ ...refused.state, triesLeft: 0 }, { kind: "journalled", what: "run-refused" });
+  assert.deepEqual(kinds(run(spent.state, { kind: "woke" }).commands), ["read-record", "journal run-intent"]);
+  const forced = recordWith("forced", { owner: { hostId: "host-c", copyId: "copy_C" }, verdictToken: 9 });
+  const told = run(spent.state, { kind: "woke" }, { kind: "record-known", record: forced });
+  assert.deepEqual([told.state.stage, kinds(told.commands)], ["discarding", ["destroy-copy"]]);
+});
+
 test("D3, D4: a lost copy whose abort is refused by a commit is returned, or named lost if it may have run", () => {
   const refused: DestinationEvent = {
     kind: "report-answered",

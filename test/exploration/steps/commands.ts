@@ -13,6 +13,7 @@ import {
   loseSupervisor,
   passGate,
   runCopy,
+  takeBackLock,
 } from "../world/copies.ts";
 import {
   copyOf,
@@ -104,6 +105,7 @@ function requestSteps({ before, add, fault }: Adders, m: number, at: Side, comma
     fault("late", `${name} is answered slowly`, (world) => {
       take(world);
       const event = answerRead(world, m, at, ask, true);
+      if (!event) return;
       putQueue(world, m, {
         pending: [...moveAt(world, m).queue.pending, { at, kind: "answer", lane: false, event }],
       });
@@ -223,6 +225,12 @@ function localSteps(
       }
       return;
     }
+    case "take-back-lock":
+      step((world) => takeBackLock(world, m, command.fencingToken));
+      wrong("volumes", "finds no volume", (world) =>
+        feedSource(world, m, { kind: "lock-taken-back", refusal: { by: "lock-unreachable", detail: "" } }),
+      );
+      return;
     case "destroy-copy":
       // What is just being built would be left behind.
       if (at === "destination" && isLaunching(before, m)) return;
@@ -271,7 +279,8 @@ function connectSteps({ before, add, fault }: Adders, m: number, take: Take): vo
     });
   }
   // It waits for half a minute; that nobody came in all that time is a fault where somebody would come.
-  const isVain = isUnplugged || wire.journal.destination?.isOver || wire.hasLink;
+  const isGone = hostAt(before, hostOf(move, "destination")).agent === "gone";
+  const isVain = isUnplugged || isGone || wire.journal.destination?.isOver || wire.hasLink;
   if (isVain) add(`${name} finds nobody`, "plain", nobody);
   else fault("links", `${name} finds nobody`, nobody);
 }

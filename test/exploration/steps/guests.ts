@@ -13,11 +13,13 @@ import {
   hostAt,
   hostIds,
   isComplete,
+  isUnfinished,
   moveAt,
   putCopy,
   putGuest,
   putWire,
   sides,
+  sidesAt,
   vmAt,
   type World,
 } from "../world/world.ts";
@@ -96,7 +98,14 @@ function dutySteps({ before, add, fault }: Adders, v: number): void {
   const h = hostIds.indexOf(vm.owner.hostId);
   const host = hostAt(before, h);
   const isInRole = endsOf(before, copyId).some(({ m, side }) => moveAt(before, m)[side]);
-  if (host.agent !== "up" || host.isAway || isInRole) return;
+  if (host.agent !== "up" || host.isAway || host.isDeclaredLost || isInRole) return;
+  const isWorking = sidesAt(before, h).some(
+    ({ m, side }) =>
+      moveAt(before, m).record.vmId === vm.vmId &&
+      moveAt(before, m).record[side].copyId !== copyId &&
+      isUnfinished(moveAt(before, m), side),
+  );
+  if (isWorking && before.rules.habits.awaitsItsPart) return;
   const duty = dutyOf(vm, copyId);
   if (duty.fencingToken < (host.tokens[v] ?? 0)) return;
   const copy = guestAt(before, v).copies.find(({ id }) => id === copyId);
@@ -129,10 +138,13 @@ function dutySteps({ before, add, fault }: Adders, v: number): void {
   add(`${name} starts it from disk`, "plain", (world) => startFromDisk(world, v, h, copyId, duty.fencingToken));
 }
 
-function startFromDisk(world: World, v: number, h: number, copyId: string, fencingToken: number): void {
+export function startFromDisk(world: World, v: number, h: number, copyId: string, fencingToken: number): void {
   raiseToken(world, h, v, fencingToken);
   if (vmAt(world, v).runState !== "starting") blame(world, "starts: a guest begins again that nobody has started");
-  if (!takeLock(world, v, copyId, fencingToken)) return;
+  if (!takeLock(world, v, copyId, fencingToken)) {
+    if (world.rules.habits.waitsForLock) return;
+    putGuest(world, v, { lock: { holder: copyId, copyId, fencingToken, next: null } });
+  }
   const { copies } = guestAt(world, v);
   const others = copies.filter(({ id }) => id !== copyId);
   const copy: Copy = { id: copyId, host: h, machine: "loaded", isCurrent: true, isWatched: true };
@@ -143,7 +155,7 @@ function startFromDisk(world: World, v: number, h: number, copyId: string, fenci
 /** A copy that is nobody's duty: ended only on the word of the record of the migration that made it. */
 function orphanSteps({ before, add }: Adders, v: number, copy: Copy): void {
   const host = hostAt(before, copy.host);
-  if (host.agent !== "up" || host.isAway || !copy.isWatched) return;
+  if (host.agent !== "up" || host.isAway || host.isDeclaredLost || !copy.isWatched) return;
   const ends = endsOf(before, copy.id);
   if (ends.some(({ m, side }) => moveAt(before, m)[side] || moveAt(before, m).wire.journal[side]?.isOver === false))
     return;
@@ -152,6 +164,7 @@ function orphanSteps({ before, add }: Adders, v: number, copy: Copy): void {
   if (!made) return;
   const { verdict } = moveAt(before, made.m).record;
   const isOther = ownerBy(verdict, moveAt(before, made.m).record).copyId !== copy.id;
+  if (guestAt(before, v).owed?.some(({ copyId }) => copyId === copy.id)) return;
   if (verdict.kind === "open" || !isOther) return;
   add(`${copy.id} is an orphan and is ended`, "plain", (world) => endCopy(world, v, copy.id));
 }

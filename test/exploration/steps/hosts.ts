@@ -20,6 +20,7 @@ import {
   hostIds,
   isUnfinished,
   type Journal,
+  machineOf,
   moveAt,
   putGuest,
   putHost,
@@ -33,6 +34,7 @@ import {
 } from "../world/world.ts";
 import { excuseLoss } from "./guests.ts";
 import { sideOf } from "./messages.ts";
+import { beHeardAgain } from "./operators.ts";
 import type { Adders } from "./steps.ts";
 
 export function hostSteps(adders: Adders): void {
@@ -48,8 +50,8 @@ export function hostSteps(adders: Adders): void {
 
 /** A heartbeat or a ring finds something new; a claim brings what the host is to do, and the record along. */
 function claimSteps({ before, add, fault }: Adders, h: number): void {
-  const { slot, isAway } = hostAt(before, h);
-  if (!slot || isAway) return;
+  const { slot, isAway, isDeclaredLost } = hostAt(before, h);
+  if (!slot || isAway || isDeclaredLost) return;
   const { move: m, side } = slot;
   const move = moveAt(before, m);
   const role = move[side];
@@ -73,11 +75,14 @@ function claimSteps({ before, add, fault }: Adders, h: number): void {
 }
 
 function isSameRecord(
-  one: { verdict: string; confirmed: boolean; cancelRequested: unknown },
+  one: { verdict: string; confirmed: boolean; cancelRequested: unknown; takeBackRequested?: boolean | undefined },
   other: typeof one,
 ): boolean {
   return (
-    one.verdict === other.verdict && one.confirmed === other.confirmed && one.cancelRequested === other.cancelRequested
+    one.verdict === other.verdict &&
+    one.confirmed === other.confirmed &&
+    one.cancelRequested === other.cancelRequested &&
+    one.takeBackRequested === other.takeBackRequested
   );
 }
 
@@ -99,7 +104,10 @@ function claim(world: World, h: number, m: number, side: Side): void {
   else putMove(world, m, { destination: beginAtDestination(world, m) });
   const known = accept(world, m, side, recordNow(world, m));
   if (known) hear(world, m, side, { kind: "record-known", record: known });
-  if (side === "source") feedSource(world, m, { kind: "started", isExpired: false });
+  // A guest that had ended before anybody listened says so no more.
+  if (side === "source" && ["ended", "none"].includes(machineOf(world, m, "source"))) {
+    feedSource(world, m, { kind: "guest-ended", how: "killed", detail: "" });
+  } else if (side === "source") feedSource(world, m, { kind: "started", isExpired: false });
   else feedDestination(world, m, { kind: "started", isExpired: false });
 }
 
@@ -136,8 +144,14 @@ function downSteps({ before, fault }: Adders, h: number): void {
   });
   fault("losses", `${name} is gone`, (world) => {
     reboot(world, h);
-    putHost(world, h, { agent: "gone" });
+    putHost(world, h, { agent: "gone", isAway: false, isUnplugged: false });
   });
+}
+
+/** It goes on under a new incarnation, and its guests with it. */
+export function restartAgent(world: World, h: number): void {
+  stopAgent(world, h);
+  putHost(world, h, { isNewLife: true });
 }
 
 function stopAgent(world: World, h: number): void {
@@ -192,8 +206,9 @@ function comeBack(world: World, h: number): void {
       const late = move.queue.late.filter((report) => sideOf(move, report) !== side);
       putQueue(world, m, { late });
     }
+    if (!hostAt(world, h).isAway) beHeardAgain(world, h);
   }
-  putHost(world, h, { agent: "up", isNewLife: false });
+  putHost(world, h, { agent: "up", isNewLife: hostAt(world, h).isDeclaredLost });
   for (const { m, side } of sidesAt(world, h)) {
     if (isUnfinished(moveAt(world, m), side)) recoverRole(world, m, side);
   }
@@ -204,8 +219,15 @@ function cutSteps({ before, add, fault }: Adders, h: number): void {
   const { isAway, isUnplugged } = hostAt(before, h);
   const name = hostIds[h];
   const hasWork = sidesAt(before, h).some(({ m, side }) => isUnfinished(moveAt(before, m), side));
-  if (isAway) add(`${name} reaches the control plane again`, "plain", (world) => putHost(world, h, { isAway: false }));
-  else if (hasWork)
+  if (isAway) {
+    add(`${name} reaches the control plane again`, "plain", (world) => {
+      putHost(world, h, { isAway: false });
+      if (hostAt(world, h).isDeclaredLost && hostAt(world, h).isNewLife && hostAt(world, h).agent === "up") {
+        beHeardAgain(world, h);
+        putHost(world, h, { isNewLife: false });
+      }
+    });
+  } else if (hasWork && before.hosts[h]?.agent !== "gone")
     fault("cuts", `${name} is cut off from the control plane`, (world) => putHost(world, h, { isAway: true }));
   if (isUnplugged) {
     add(`${name} reaches the migration network again`, "plain", (world) => putHost(world, h, { isUnplugged: false }));

@@ -7,6 +7,7 @@ import { commandSteps } from "./commands.ts";
 import { guestSteps } from "./guests.ts";
 import { hostSteps } from "./hosts.ts";
 import { messageSteps } from "./messages.ts";
+import { operatorSteps } from "./operators.ts";
 import { paceSteps } from "./pace.ts";
 import { wishSteps } from "./wishes.ts";
 
@@ -28,7 +29,11 @@ export type Feature =
   | "cuts" // a host is cut off from the control plane for as long as it takes
   | "unplugs" // a host is cut off from the migration network for as long as it takes
   | "impatience" // somebody loses patience while others are at work
-  | "losses" // a host is gone and does not come back
+  | "losses" // a host is gone, as if for good
+  | "returns" // one that was gone comes back
+  | "operator" // an operator declares a host lost that is gone, and forces its guests
+  | "lies" // and one that is only cut off
+  | "volumes" // the shared volume cannot be reached when a lock file is to be taken back
   | "cancel" // a user cancels
   | "stop" // a user stops a virtual machine
   | "start"; // a user starts a virtual machine again, from its disk, on any host
@@ -70,5 +75,6 @@ export function stepsFrom(before: World, faults: boolean, options: Options): Ste
   hostSteps(adders);
   guestSteps(adders);
   wishSteps(adders);
+  operatorSteps(adders);
   return steps;
 }

@@ -2,6 +2,7 @@
 import { hasEnded, stopVm } from "../../../functions/domain/vms.ts";
 import { abortUnclaimed, cancelMove, openMove } from "../world/control-plane.ts";
 import { guestAt, hostAt, hostIds, hostOf, moveAt, sidesAt, vmAt, type World } from "../world/world.ts";
+import { supersedeOwner } from "./operators.ts";
 import type { Adders } from "./steps.ts";
 
 export function wishSteps(adders: Adders): void {
@@ -18,6 +19,7 @@ export function wishSteps(adders: Adders): void {
         add(`${vm.vmId} is started on ${hostIds[h]}`, "wish", (world) => {
           const copyId = `copy_${vm.vmId}_${startsOf(world, v)}`;
           world.vms[v] = world.rules.startVm(vm, { hostId: hostIds[h] as string, copyId }, 0);
+          supersedeOwner(world, v, vm);
         });
       }
     }
@@ -49,7 +51,7 @@ export function wishSteps(adders: Adders): void {
 const isClaimedAtSource = (world: World, m: number): boolean =>
   hostAt(world, hostOf(moveAt(world, m), "source")).slot?.isClaimed ?? true;
 
-const startsOf = (world: World, v: number): number => {
+export const startsOf = (world: World, v: number): number => {
   const ids = new Set(guestAt(world, v).copies.map(({ id }) => id));
   const { owner } = vmAt(world, v);
   if (owner) ids.add(owner.copyId);
@@ -65,7 +67,8 @@ function moveSteps({ before, add, options }: Adders, v: number): void {
   const from = hostIds.indexOf(vm.owner.hostId);
   if (hostAt(before, from).slot) return;
   for (const [to, host] of before.hosts.entries()) {
-    if (to === from || host.slot || host.agent !== "up" || isTwinOfEarlier(before, to, from)) continue;
+    if (to === from || host.slot || host.agent !== "up" || host.isDeclaredLost || isTwinOfEarlier(before, to, from))
+      continue;
     add(`${vm.vmId} is to move from ${hostIds[from]} to ${hostIds[to]}`, "wish", (world) => openMove(world, v, to));
   }
 }

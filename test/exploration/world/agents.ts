@@ -63,6 +63,7 @@ const laneKinds = new Set([
   "destroy-copy",
   "settle-stream",
   "look-at-machine",
+  "take-back-lock",
 ]);
 
 export function feedSource(world: World, m: number, event: SourceEvent, atMs = 0): void {
@@ -117,7 +118,7 @@ export function feedDestination(world: World, m: number, event: DestinationEvent
 
 /** Rule 6, I2: a complete copy is given up for another that is complete as far as anyone can have heard. */
 function checkHandBack(world: World, m: number): void {
-  if (isComplete(copyOf(world, m, "source"))) return;
+  if (isComplete(copyOf(world, m, "source")) || moveAt(world, m).record.verdict.kind === "forced") return;
   const isUnheard = moveAt(world, m).wire.toDestination.some(({ kind }) => kind === "failed");
   if (isUnheard) putGuest(world, vmOf(moveAt(world, m)), { isExcused: true });
   else blame(world, "rule 6: the guest is handed back to a source that is known to have lost its copy");
@@ -223,7 +224,13 @@ function bare(report: AgentReport): AgentReport {
   return "detail" in report ? ({ ...report, detail: "" } as AgentReport) : report;
 }
 
-export function hear(world: World, m: number, side: Side, event: Extract<Pending, { kind: "answer" }>["event"]): void {
+export function hear(
+  world: World,
+  m: number,
+  side: Side,
+  event: Extract<Pending, { kind: "answer" }>["event"] | null,
+): void {
+  if (!event) return;
   if (side === "source") feedSource(world, m, event as SourceEvent);
   else feedDestination(world, m, event as DestinationEvent);
 }
@@ -248,15 +255,34 @@ export function raiseToken(world: World, h: number, v: number, token: number): v
 }
 
 export function answerReport(world: World, m: number, side: Side, report: AgentReport, outcome: ReportOutcome): void {
-  const record = outcome === "unknown" ? null : accept(world, m, side, recordNow(world, m));
+  const record =
+    outcome === "unknown" || isRefused(world, m, side) ? null : accept(world, m, side, recordNow(world, m));
   hear(world, m, side, { kind: "report-answered", report: report.kind, outcome, record });
 }
 
-type ReadAnswer = Extract<SourceEvent & DestinationEvent, { kind: "gate-read" | "record-known" | "record-unknown" }>;
-export function answerRead(world: World, m: number, side: Side, ask: number | null, isAnswered: boolean): ReadAnswer {
-  const record = isAnswered ? accept(world, m, side, recordNow(world, m)) : null;
+type ReadAnswer = Extract<
+  SourceEvent & DestinationEvent,
+  { kind: "gate-read" | "record-known" | "record-unknown" | "record-refused" }
+>;
+/** @returns null where nothing follows: a record that may not be acted on is not heard */
+export function answerRead(
+  world: World,
+  m: number,
+  side: Side,
+  ask: number | null,
+  isAnswered: boolean,
+): ReadAnswer | null {
+  const isHeard = isAnswered && !isRefused(world, m, side);
+  const record = isHeard ? accept(world, m, side, recordNow(world, m)) : null;
   if (ask !== null) return { kind: "gate-read", ask, record };
-  return record ? { kind: "record-known", record } : { kind: "record-unknown" };
+  if (record) return { kind: "record-known", record };
+  if (isHeard) return null;
+  return { kind: isAnswered ? "record-refused" : "record-unknown" };
+}
+
+/** The control plane takes nothing of this host: an operator has declared its incarnation lost. */
+export function isRefused(world: World, m: number, side: Side): boolean {
+  return world.rules.habits.refusesTheLost && hostAt(world, hostOf(moveAt(world, m), side)).isDeclaredLost;
 }
 
 /** With the agent its commands go; what it had sent to the control plane may still land. */

@@ -17,7 +17,8 @@ function checkVm(before: World, world: World, v: number, isFault: boolean): void
   const running = guest.copies.filter(({ machine }) => machine === "running");
   if (running.length > 1) blame(world, "I1: two copies execute");
   for (const copy of running) {
-    if (copy.id !== vm.owner?.copyId) blame(world, `I1: a copy executes while the record names another`);
+    if (copy.id !== vm.owner?.copyId && !copy.isDisowned)
+      blame(world, `I1: a copy executes while the record names another`);
   }
   const had = guestAt(before, v).copies.some(isComplete);
   if (had && !guest.copies.some(isComplete) && !isFault && !guest.isExcused) {
@@ -63,7 +64,9 @@ function checkHost(world: World, h: number): void {
 
 /** Everybody is done: every guest where its record says, or ended and known to be; nothing is left over. */
 export function isSettled(world: World): boolean {
-  for (const host of world.hosts) if (host.slot || host.agent !== "up") return false;
+  for (const { slot, agent, isDeclaredLost } of world.hosts) {
+    if (slot || (agent !== "up" && !(agent === "gone" && isDeclaredLost))) return false;
+  }
   for (const move of world.moves) {
     if (move.record.stage !== "ended" || sides.some((side) => move[side])) return false;
   }

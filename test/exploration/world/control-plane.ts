@@ -9,6 +9,7 @@ import type { VerdictEvent } from "../../../functions/domain/verdict.ts";
 import { dutyOf, isOwner } from "../../../functions/domain/vms.ts";
 import type { AgentReport } from "../../../schemas/agent.ts";
 import type { EndReason, MigrationRecord } from "../../../schemas/migration.ts";
+import { isRefused } from "./agents.ts";
 import {
   hostAt,
   hostIds,
@@ -35,7 +36,7 @@ const limits = {
 };
 /** Why something ended decides nothing. */
 export const someReason: { reason: EndReason; detail: string } = { reason: "stream-failed", detail: "" };
-const context = (actor: Role | null): Context => ({ clusterId, at: 0, restoreEpoch: 0, actor });
+export const context = (actor: Role | null): Context => ({ clusterId, at: 0, restoreEpoch: 0, actor });
 
 export function recordNow(world: World, m: number): MigrationRecord {
   return { ...recordOf(clusterId, moveAt(world, m).record), issuedAt: 0 };
@@ -123,16 +124,23 @@ export function openMove(world: World, v: number, to: number): void {
 
 /** A report of one end of a migration reaches the table. */
 export function apply(world: World, m: number, side: Side, report: AgentReport): ReportOutcome {
+  if (isRefused(world, m, side)) return "later";
   switch (report.kind) {
     case "migration-progressed":
     case "gap-measured":
-    case "take-back-refused":
       return "applied";
+    case "take-back-refused": {
+      const refused = world.rules.refuseTakeBack(motionOf(world, m), "", context(side));
+      if (refused) putMotion(world, m, refused);
+      return "applied";
+    }
     case "copy-seen":
       return see(world, m, side, report);
     default: {
-      const by = moveAt(world, m).record[side].hostId;
-      const event = { ...report, by } as VerdictEvent;
+      const { record } = moveAt(world, m);
+      const by = record[side].hostId;
+      const asked = record.takeBack && record.takeBack.refused === null ? record.takeBack : null;
+      const event = { ...report, by, ...(report.kind === "source-takes-back" ? { asked } : {}) } as VerdictEvent;
       const decision = world.rules.decideMotion(motionOf(world, m), event, context(side));
       if (decision.kind === "move") putMotion(world, m, decision.motion);
       return decision.kind === "refuse" ? "refused" : "applied";

@@ -1,4 +1,5 @@
 // The copies and their supervisors (agents/supervisor/): lock file, gate, stream, and the guest itself.
+import type { TakeManner } from "../../../agents/ports/lock-file.ts";
 import { feedDestination, feedSource } from "./agents.ts";
 import {
   blame,
@@ -23,11 +24,17 @@ export function releaseLock(world: World, v: number, copyId: string): void {
 }
 
 /** @returns whether this copy holds its lock file now */
-export function takeLock(world: World, v: number, copyId: string, fencingToken: number): boolean {
+export function takeLock(
+  world: World,
+  v: number,
+  copyId: string,
+  fencingToken: number,
+  manner: TakeManner = "usual",
+): boolean {
   const { lock } = guestAt(world, v);
   if (lock.holder !== null && lock.holder !== copyId) return false;
   const found = { ...lock, next: lock.next ? { copyId: lock.next } : null };
-  const stamp = world.rules.stampFor(found, copyId, fencingToken);
+  const stamp = world.rules.stampFor(found, copyId, fencingToken, manner);
   if (!stamp) return false;
   if (stamp.fencingToken < lock.fencingToken) blame(world, "rule 10: the lock file's token falls");
   const next = stamp.next?.copyId ?? null;
@@ -77,7 +84,8 @@ export function runCopy(
   if (takesLock && !takeLock(world, v, copy.id, fencingToken)) {
     const holder = guestAt(world, v).copies.find(({ id }) => id === guestAt(world, v).lock.holder);
     const isBehindGate = moveAt(world, m).wire.gate === "past" && moveAt(world, m).record.source.copyId === holder?.id;
-    if (at === "destination" && isBehindGate && holder?.machine === "stopped") {
+    const isTakenBack = moveAt(world, m).record.takeBack;
+    if (at === "destination" && isBehindGate && holder?.machine === "stopped" && !isTakenBack) {
       blame(world, "rule 10: a copy that stands past its gate still holds the lock file");
     }
     answerRun(world, m, at, "refused");
@@ -95,6 +103,18 @@ export function runCopy(
 export function answerRun(world: World, m: number, at: Side, answer: "granted" | "refused" | "unknown"): void {
   if (at === "source") feedSource(world, m, { kind: "run-answered", isGranted: answer === "granted", detail: "" });
   else feedDestination(world, m, { kind: "run-answered", answer, detail: "" });
+}
+
+/** Past the gate, on an operator's word: held, the lock file bars the destination for good. */
+export function takeBackLock(world: World, m: number, fencingToken: number): void {
+  const copy = copyOf(world, m, "source");
+  // Nobody answers; it is asked again with the next reading of the record.
+  if (!copy?.isWatched || copy.machine === "ended" || moveAt(world, m).wire.gate !== "past") return;
+  const v = vmOf(moveAt(world, m));
+  const { holder } = guestAt(world, v).lock;
+  const isTaken = holder === copy.id || takeLock(world, v, copy.id, fencingToken, "own-only");
+  const by = holder === null ? "lock-superseded" : "lock-held";
+  feedSource(world, m, { kind: "lock-taken-back", refusal: isTaken ? null : { by, detail: "" } });
 }
 
 export function loseSupervisor(world: World, v: number, copy: Copy): void {
@@ -187,7 +207,10 @@ export function destroyCopy(world: World, m: number, at: Side): void {
   const isNamed = vm.owner?.copyId === move.record[at].copyId;
   if (copy && at === "source" && copy.machine === "stopped") {
     const isOver = verdict.kind === "forced" || (verdict.kind === "committed" && verdict.confirmed !== null);
-    if (!isOver || isNamed) blame(world, "rule 8: the source's stopped copy is ended before it may be");
+    // Its host was declared lost, and an operator had the guest started elsewhere after all.
+    const isSuperseded = vm.migrationId === null && vm.fencingToken > verdict.token;
+    if (!(isOver || isSuperseded) || isNamed)
+      blame(world, "rule 8: the source's stopped copy is ended before it may be");
   }
   if (copy?.machine === "loaded" && verdict.kind === "open" && !move.wire.journal.destination?.relinquished) {
     blame(world, "rule 8: a complete copy is ended while nothing is decided");

@@ -4,7 +4,9 @@ import { advanceDestination, recoverDestination } from "../../../agents/domain/d
 import { mayActOn } from "../../../agents/domain/role.ts";
 import { advanceSource, recoverSource } from "../../../agents/domain/source.ts";
 import { seeCopy } from "../../../functions/domain/copies.ts";
-import { decideMotion, recordSeen, requestCancel, settle } from "../../../functions/domain/motion.ts";
+import { forceAtRest, lostEnds, refuseTakeBack, wishTakeBack } from "../../../functions/domain/force.ts";
+import { lostWithHost, revisedDuty, supersededDuty } from "../../../functions/domain/lost-host.ts";
+import { decideMotion, loseHost, recordSeen, requestCancel, settle } from "../../../functions/domain/motion.ts";
 import { startVm } from "../../../functions/domain/vms.ts";
 
 export type Rules = {
@@ -18,6 +20,14 @@ export type Rules = {
   settle: typeof settle;
   seeCopy: typeof seeCopy;
   startVm: typeof startVm;
+  loseHost: typeof loseHost;
+  lostWithHost: typeof lostWithHost;
+  lostEnds: typeof lostEnds;
+  forceAtRest: typeof forceAtRest;
+  wishTakeBack: typeof wishTakeBack;
+  refuseTakeBack: typeof refuseTakeBack;
+  revisedDuty: typeof revisedDuty;
+  supersededDuty: typeof supersededDuty;
   stampFor: typeof stampFor;
   mayActOn: typeof mayActOn;
   /** What stands at the gate after somebody wanted to create one or the other. */
@@ -57,6 +67,12 @@ export type Habits = {
   retakesLock: boolean;
   /** Records of other migrations are heard. */
   hearsOthersRecords: boolean;
+  /** Nothing counts that an incarnation says which was declared lost. */
+  refusesTheLost: boolean;
+  /** A copy begins on a host only once its part in an earlier migration of the same guest is over. */
+  awaitsItsPart: boolean;
+  /** A start from disk waits for the lock file. */
+  waitsForLock: boolean;
 };
 
 export const production: Rules = {
@@ -70,6 +86,14 @@ export const production: Rules = {
   settle,
   seeCopy,
   startVm,
+  loseHost,
+  lostWithHost,
+  lostEnds,
+  forceAtRest,
+  wishTakeBack,
+  refuseTakeBack,
+  revisedDuty,
+  supersededDuty,
   stampFor,
   mayActOn,
   decideGate: (found, wanted) => found ?? wanted,
@@ -87,6 +111,9 @@ export const production: Rules = {
     hearsOthersRecords: false,
     startsOnlyAtRest: true,
     retakesLock: true,
+    refusesTheLost: true,
+    awaitsItsPart: true,
+    waitsForLock: true,
   },
   tries: 1,
   keepsTokensAtOnce: false,

@@ -2,7 +2,7 @@
 // and up to a few migrations one after another. Plain data: a part that changes is replaced, never written to.
 import type { DestinationCommand, DestinationEvent, DestinationState } from "../../../agents/domain/destination.ts";
 import type { SourceCommand, SourceEvent, SourceState } from "../../../agents/domain/source.ts";
-import type { MigrationState, Role, VmRecord } from "../../../functions/domain/records.ts";
+import type { CopyDuty, MigrationState, Role, VmRecord } from "../../../functions/domain/records.ts";
 import type { AgentReport } from "../../../schemas/agent.ts";
 import type { MigrationRecord } from "../../../schemas/migration.ts";
 import type { PeerMessage } from "../../../schemas/peer.ts";
@@ -22,13 +22,18 @@ export type Copy = {
   /** Its memory is the guest's newest. */
   isCurrent: boolean;
   isWatched: boolean;
+  /** Its host was declared lost: an operator answers for what executes there meanwhile. */
+  isDisowned?: true;
 };
+/** What the table has a host owe a copy, where it may differ from the VM's record: its host was declared lost. */
+export type Owed = { copyId: string; host: number; duty: CopyDuty };
 /** What the shared volume and the hosts' processes have of one virtual machine. */
 export type Guest = {
   copies: Copy[];
   lock: { holder: string | null; copyId: string; fencingToken: number; next: string | null };
   /** The only complete copy fell victim to a fault that may cost the guest: nothing is left to promise of it. */
   isExcused: boolean;
+  owed?: Owed[];
 };
 
 export type Host = {
