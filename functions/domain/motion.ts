@@ -111,10 +111,12 @@ function settleVm(vm: VmRecord, migration: MigrationState, restoreEpoch: number)
     : { ...vm, fencingToken, owner: ownerBy(verdict, migration) };
   const freed: VmRecord = { ...owned, migrationId: null };
   if (verdict.kind === "committed") {
-    const outcome = verdict.confirmed?.outcome;
-    if (!outcome) return owned;
+    if (!verdict.confirmed) return owned;
+    const { outcome, resetsAtSource } = verdict.confirmed;
+    // Those asked for that the source has made, or may have.
+    const resetsMade = resetsAtSource ?? migration.resetsBefore ?? 0;
     return outcome === "running" || outcome === "paused"
-      ? observeGuest(arriveGuest(freed, resetsMade(migration)), outcome)
+      ? observeGuest(arriveGuest(freed, resetsMade), outcome)
       : endGuest(freed, outcome, restoreEpoch);
   }
   if (verdict.kind === "open") return owned;
@@ -130,12 +132,6 @@ function settleVm(vm: VmRecord, migration: MigrationState, restoreEpoch: number)
     return observeGuest(freed, seen.source.state);
   }
   return migration.holds.source ? owned : freed; // A source that never began still runs it.
-}
-
-/** Resets asked for that the source has made, or may have. */
-function resetsMade({ verdict, resetsBefore = 0 }: MigrationState): number {
-  const told = verdict.kind === "committed" ? verdict.confirmed?.resetsAtSource : null;
-  return told ?? resetsBefore;
 }
 
 /** M4 */
@@ -177,8 +173,8 @@ export function migrationEvents(before: MigrationState, after: MigrationState): 
     if (verdict.kind === "returned") say("migration-returned", data);
     if (verdict.kind === "forced") say("migration-forced", { ...data, statement: verdict.statement });
   }
-  if (isConfirmed(after) && !isConfirmed(before)) {
-    say("migration-confirmed", { outcome: verdict.kind === "committed" ? (verdict.confirmed?.outcome ?? null) : null });
+  if (verdict.kind === "committed" && verdict.confirmed && !isConfirmed(before)) {
+    say("migration-confirmed", { outcome: verdict.confirmed.outcome });
   }
   for (const role of ["source", "destination"] as const) {
     if (!before.holds[role] || after.holds[role]) continue;

@@ -6,7 +6,7 @@ import { delimiter, dirname, join } from "node:path";
 import { readArguments, readChoice } from "../../cli/arguments.ts";
 import { UsageError } from "../../cli/exit.ts";
 import { showTable } from "../../cli/units.ts";
-import { parts } from "./groups.ts";
+import { type Part, parts } from "./groups.ts";
 import { type FileScore, type Listed, type Report, readListed, type Survivor, scoreOf } from "./score.ts";
 
 const root = dirname(dirname(import.meta.dirname));
@@ -71,40 +71,61 @@ const percent = ({ killed, survivors, listed }: FileScore): string => {
 const describe = ({ file, line, column, mutator, from, to }: Survivor): string =>
   `${file}:${line}:${column} ${mutator}\n    ${from}\n    → ${to}`;
 
-function page(scores: { group: string; score: FileScore }[], listed: Listed[]): string {
-  const rows = scores.map(
-    ({ group, score }) =>
-      `| \`${score.file}\` | ${group} | ${score.killed} | ${score.listed.length} | ${score.survivors.length} | ${percent(score)} |`,
-  );
-  const left = scores.flatMap(({ score }) => score.survivors);
+function section(group: Part["group"], scores: FileScore[], listed: readonly Listed[], minutes: number): string {
+  const sum = (count: (score: FileScore) => number) => scores.reduce((total, score) => total + count(score), 0);
+  const all: FileScore = {
+    file: "all",
+    killed: sum(({ killed }) => killed),
+    listed: scores.flatMap((score) => score.listed),
+    survivors: scores.flatMap(({ survivors }) => survivors),
+  };
+  const row = (name: string, score: FileScore) =>
+    `| ${name} | ${score.killed} | ${score.listed.length} | ${score.survivors.length} | ${percent(score)} |`;
+  const files = new Set(scores.map(({ file }) => file));
+  const equivalent = listed.filter(({ file }) => files.has(file));
   return [
-    "| File | Part | Killed | Equivalent | Survived | Score |",
-    "|---|---|---:|---:|---:|---:|",
-    ...rows,
+    `## ${titles[group]}`,
     "",
-    "Equivalent, with the reason:",
+    `${all.killed + all.listed.length + all.survivors.length} mutants in ${minutes} min.`,
     "",
-    ...listed.map(({ file, from, to, why }) => `- \`${file}\`: \`${from}\` → \`${to}\`: ${why}`),
-    ...(listed.length === 0 ? ["- none"] : []),
+    "| File | Killed | Equivalent | Survived | Score |",
+    "|---|---:|---:|---:|---:|",
+    ...scores.map((score) => row(`\`${score.file}\``, score)),
+    row("all", all),
     "",
-    "Survived:",
-    "",
-    ...left.map(({ file, line, from, to }) => `- \`${file}\` line ${line}: \`${oneLine(from)}\` → \`${oneLine(to)}\``),
-    ...(left.length === 0 ? ["- none"] : []),
-    "",
+    ...(equivalent.length > 0 ? ["Equivalent, with the reason:", ""] : []),
+    ...equivalent.map(({ file, from, to, why }) => `- \`${file}\`: \`${oneLine(from)}\` → \`${oneLine(to)}\`: ${why}`),
+    ...(equivalent.length > 0 ? [""] : []),
+    ...(all.survivors.length > 0 ? ["Survived:", ""] : []),
+    ...all.survivors.map(
+      ({ file, line, from, to }) => `- \`${file}\` line ${line}: \`${oneLine(from)}\` → \`${oneLine(to)}\``,
+    ),
+    ...(all.survivors.length > 0 ? [""] : []),
   ].join("\n");
 }
+const titles = { rule: "The commit rule", core: "The rest of the core" } as const;
 
 const oneLine = (text: string): string => {
   const line = text.replace(/\s+/g, " ").replaceAll("|", "\\|").replaceAll("`", "'");
   return line.length > 120 ? `${line.slice(0, 120)} …` : line;
 };
 
-function writePage(text: string): void {
+/** A part that was not run keeps what stands there. */
+function writePage(sections: ReadonlyMap<Part["group"], string>): void {
   const path = join(root, "docs/mutation.md");
-  const begin = "<!-- written by npm run mutation -- --write -->\n";
-  const before = readFileSync(path, "utf8").split(begin)[0] ?? "";
-  writeFileSync(path, `${before}${begin}\n${text}`);
+  const markOf = (group: Part["group"]) => `<!-- ${group}: written by npm run mutation -- --write -->\n`;
+  let page = readFileSync(path, "utf8");
+  for (const group of ["rule", "core"] as const) {
+    const text = sections.get(group);
+    if (text === undefined) continue;
+    const from = page.indexOf(markOf(group));
+    if (from === -1) throw new Error(`docs/mutation.md has no place for ${group}`);
+    const begin = from + markOf(group).length;
+    const next = page.indexOf("<!-- ", begin);
+    const rest = next === -1 ? "" : `\n${page.slice(next)}`;
+    page = `${page.slice(0, begin)}\n${text}${rest}`;
+  }
+  writeFileSync(path, page);
 }
 
 function main(): number {
@@ -122,11 +143,14 @@ function main(): number {
   if (values.write && name !== "") throw new UsageError("--write: the table is of all files, not of some");
   install();
   const listed = readListed();
-  const scores: { group: string; score: FileScore }[] = [];
+  const scores: { group: Part["group"]; score: FileScore }[] = [];
+  const spentMs = { rule: 0, core: 0 };
   try {
     for (const { group, files, tests } of chosen) {
       const mutated = files.map((file) => (lines ? `${file}:${lines}` : file));
+      const beganAtMs = performance.now();
       for (const score of scoreOf(mutate(tests, mutated), listed)) scores.push({ group, score });
+      spentMs[group] += performance.now() - beganAtMs;
     }
   } finally {
     rmSync(scratch, { recursive: true, force: true });
@@ -148,7 +172,13 @@ function main(): number {
   process.stdout.write(
     `\n${showTable([["file", "part", "killed", "equivalent", "survived", "score"], ...cells], "")}\n`,
   );
-  if (values.write) writePage(page(scores, listed));
+  if (values.write) {
+    const sections = [...new Set(scores.map(({ group }) => group))].map((group) => {
+      const ofGroup = scores.filter((each) => each.group === group).map(({ score }) => score);
+      return [group, section(group, ofGroup, listed, Math.ceil(spentMs[group] / 60_000))] as const;
+    });
+    writePage(new Map(sections));
+  }
 
   const ofRule = scores.filter(({ group }) => group === "rule").flatMap(({ score }) => score.survivors);
   const ofCore = scores.filter(({ group }) => group === "core").map(({ score }) => score);

@@ -193,6 +193,11 @@ test("what becomes of a guest in motion is the verdict's to say, also where the 
   const ofAnother = { ...inMotion("source", { vm: { migrationId: "mig_2" } }) };
   assert.equal(accepted(ofAnother, { ...ofMigration, state: "gone", because: "killed" }).vm.runState, "guest-lost");
   const done = inMotion("source", { vm: { migrationId: null } });
+  assert.equal(
+    accepted({ ...done, migration: null }, { state: "gone", because: "killed" }).vm.runState,
+    "guest-lost",
+    "the VM is at rest, though the slot is not free yet",
+  );
   assert.equal(accepted(done, { ...ofMigration, state: "gone", because: "killed" }).vm.runState, "guest-lost");
 });
 
@@ -201,6 +206,12 @@ test("a copy that its slot covers is of the migration, though neither the record
   assert.equal(accepted(standing, { copyId: "copy_B" }).vm, standing.vm);
   assert.equal(refused({ ...standing, slot: free }, { copyId: "copy_B" }), "not-yours");
   assert.equal(refused(standing, { copyId: "copy_C" }), "not-yours");
+});
+
+test("a copy of a migration is heard of though its host's slot is free by then", () => {
+  const standing = { ...inMotion("destination"), slot: free };
+  const { migration } = accepted(standing, { ...ofMigration, copyId: "copy_B" });
+  assert.equal(migration?.seen.destination?.state, "running");
 });
 
 test("a claim answers every copy that the host owns by the record: not one whose guest was committed away", () => {

@@ -153,6 +153,18 @@ const of = ({ owner, fencingToken, migrationId, wantedRunState, runState, stoppe
 /** Each: the migration, what differs of the VM; the VM's owner, its token, is it free, what is wanted, what it is, why. */
 for (const [why, migration, vm, expected] of [
   ["open: nothing is decided", {}, {}, "a 7 held running running -"],
+  [
+    "open: also where its copy is said to be gone",
+    { seen: { source: seen("gone", 7, "killed"), destination: null } },
+    {},
+    "a 7 held running running -",
+  ],
+  [
+    "open: the source runs it, and holds it",
+    { seen: { source: seen("running", 7), destination: null } },
+    {},
+    "a 7 held running running -",
+  ],
   ["committed: the guest stands", { verdict: verdicts.committed }, {}, "b 8 held running running -"],
   ["confirmed as running", { verdict: outcome("running") }, {}, "b 8 free running running -"],
   ["confirmed as paused", { verdict: outcome("paused") }, {}, "b 8 free running paused -"],

@@ -169,6 +169,8 @@ test("an alarm of a host stands since it was first told, and as it was told last
   assert.equal("alarms" in beat(again, 3000), false);
   const odd = { ...first, alarms: [{ code: "another", detail: "", since: 5 }, ...(first.alarms ?? [])] } as Session;
   assert.equal(beat(odd, 2000, cannot).alarms?.[0]?.since, 1000, "each by its own code");
+  const other = { ...session, alarms: [{ code: "another", detail: "", since: 5 }] } as unknown as Session;
+  assert.equal(beat(other, 2000, cannot).alarms?.[0]?.since, 2000, "the first of its code");
 });
 
 test("a host that cannot journal takes part in no migration; other alarms keep nobody from it", () => {
