@@ -61,7 +61,7 @@ async function takeFree(path: string, copyId: string, fencingToken: number, mann
     writeStamp(database, stamp);
     return { kind: "taken", lock: heldLock(database, stamp, { path, number }) };
   } catch (error) {
-    if (database.isOpen) database.close();
+    database.close();
     throw explainLockFault(path, error);
   }
 }

@@ -55,6 +55,8 @@ export const parts: Part[] = [
       "test/agents/adapters/lock-rule.test.ts",
       "test/agents/supervisor/silence-watch.test.ts",
       "test/agents/supervisor/lock-hold.test.ts",
+      "test/agents/adapters/gate-faults.test.ts",
+      "test/agents/adapters/lock-file-faults.test.ts",
       "test/agents/adapters/gate.test.ts",
       "test/agents/adapters/lock-file.test.ts",
     ],
