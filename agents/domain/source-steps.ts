@@ -28,7 +28,8 @@ export function onRecord(state: SourceState): SourceStep {
   if (!record) return step(state);
   switch (record.verdict) {
     case "open":
-      if (state.stage === "copyless") return step(state, { kind: "wake", afterMs: 1000 });
+      // Should its destination be lost as well, an operator may decide only where this is known.
+      if (state.stage === "copyless") return step(state, lastReport(state), { kind: "wake", afterMs: 1000 });
       return record.cancelRequested ? withdraw(state, record.cancelRequested, "asked for by a user") : step(state);
     case "committed":
       return onCommitted(state, record);
@@ -359,6 +360,12 @@ export function progress(
 export function reportOver(state: SourceState, ...before: SourceCommand[]): SourceStep {
   const isHere = !state.hasLeft && !state.ended;
   const unpermit: SourceCommand[] = isHere ? [{ kind: "permit-next", copyId: null }] : [];
+  return step({ ...state, stage: "reporting" }, ...before, ...unpermit, lastReport(state));
+}
+
+/** What is left here of the guest. */
+function lastReport(state: SourceState): SourceCommand {
+  const isHere = !state.hasLeft && !state.ended;
   const report: AgentReport = {
     kind: "copy-seen",
     vmId: state.vmId,
@@ -370,5 +377,5 @@ export function reportOver(state: SourceState, ...before: SourceCommand[]): Sour
     migrationId: state.migrationId,
     summary: null, // the runner, which measured, fills it in; and it looks whether the guest is paused
   };
-  return step({ ...state, stage: "reporting" }, ...before, ...unpermit, { kind: "report", report });
+  return { kind: "report", report };
 }

@@ -11,10 +11,12 @@ import { isDeclaredLost } from "./session.ts";
 import type { Lost } from "./verdict.ts";
 import { hostLost, startVm } from "./vms.ts";
 
-/** F1 */
+/** F1. A source that has said that its copy is gone decides nothing any more: past its gate it may not even abort. */
 export function lostEnds(migration: MigrationState, sessions: { [R in Role]: Session | null }): Lost {
   const isGone = (role: Role): boolean => isLost(migration, role) && isDeclaredLost(sessions[role]);
-  return { source: isGone("source"), destination: isGone("destination") };
+  const { source } = migration.seen;
+  const hasNothing = source?.state === "gone" && !isLost(migration, "source");
+  return { source: hasNothing || isGone("source"), destination: isGone("destination") };
 }
 
 export type ForcedAtRest =

@@ -57,10 +57,13 @@ export function requestTakeBack(motion: Motion, takeBack: TakeBack | null, conte
   return settle({ ...motion, migration: { ...motion.migration, takeBack } }, context);
 }
 
-/** What a host last reported of its copy; gone is final. */
+/** What a host last reported of its copy; gone is final. A source that is back says so itself, in the
+ *  operator's place. */
 export function recordSeen(motion: Motion, role: Role, seen: Seen, context: Context): Motion {
   const { migration } = motion;
-  if (migration.seen[role]?.state === "gone") return settle(motion, context);
+  const isSaidItself =
+    role === "source" && seen.state === "gone" && seen.because !== hostLost && isLost(migration, role);
+  if (migration.seen[role]?.state === "gone" && !isSaidItself) return settle(motion, context);
   return settle({ ...motion, migration: { ...migration, seen: { ...migration.seen, [role]: seen } } }, context);
 }
 
@@ -95,7 +98,10 @@ function keepsSlot({ migration, slots }: Motion, role: Role): boolean {
   const seen = migration.seen[role];
   const held = slots[role]?.migration;
   if (verdict.kind === "aborted" && held?.migrationId === migration.id && !held.claimed) return false;
-  if (seen?.state === "gone") return (role === "destination" || isLost(migration, role)) && !isSettled(migration);
+  if (seen?.state === "gone") {
+    const mayBeForced = role === "source" && !isLost(migration, role);
+    return mayBeForced ? verdict.kind === "open" : !isSettled(migration);
+  }
   const isThere = (seen?.state === "running" || seen?.state === "paused") && seen.underToken === verdict.token;
   if (!isThere) return true;
   return !(isSettled(migration) && ownerBy(verdict, migration).copyId === migration[role].copyId);

@@ -2,6 +2,7 @@
 import type { VmRecord } from "../../functions/domain/records.ts";
 import type { Model } from "./engine/explorer.ts";
 import { type Options, stepsFrom } from "./steps/steps.ts";
+import { startsOf } from "./steps/wishes.ts";
 import { isSettled, nameOfRest } from "./world/checks.ts";
 import { production, type Rules } from "./world/rules.ts";
 import { firstToken, type Guest, type Host, hostIds, type Move, type World } from "./world/world.ts";
@@ -41,8 +42,15 @@ export function modelOf(setting: Setting, rules: Rules = production): Model<Worl
     },
     harmOf: (world) => world.harm,
     isSettled,
-    nameOfRest,
+    nameOfRest: (world) => restByBound(world, setting) ?? nameOfRest(world),
   };
+}
+
+/** All the starts that the bound has are used up, and a host is lost again. */
+function restByBound(world: World, { features, startsPerVm }: Setting): string | null {
+  const isSpent = world.vms.some((_, v) => startsOf(world, v) >= startsPerVm);
+  const isGone = world.hosts.some(({ agent }) => agent === "gone");
+  return features.has("operator") && isSpent && isGone ? "the bound leaves no other start to force" : null;
 }
 
 function initialWorld(hosts: number, vms: number, rules: Rules): World {

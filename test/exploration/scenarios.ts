@@ -114,8 +114,16 @@ export const scenarios: Scenario[] = [
     isQuick: true,
   },
   {
+    name: "hosts are lost twice",
+    bound: "the same with 2 faults: two hosts, or one of them twice; 1 start forced in all",
+    setting: one(["losses", "returns", "operator"], { startsPerVm: 1 }),
+    faults: 2,
+    isQuick: false,
+  },
+  {
     name: "a host is called lost that lives",
-    bound: "the same, of 2 hosts, where the host was only cut off from the control plane",
+    bound:
+      "2 hosts, one only cut off from the control plane and declared lost all the same, 1 start forced, taking back",
     setting: one(["cuts", "operator", "lies"], { startsPerVm: 1, hosts: 2 }),
     faults: 1,
     isQuick: false,

@@ -514,7 +514,9 @@ const cells: Cells = {
   copyless: {
     "peer-lost": "isLinked=false",
     "guest-ended": "ended=(powered-off, by its user)",
-    "record open | record committed | record of another migration": "wake(1000)",
+    "record open | record open, cancelled | record of another migration":
+      "copy-seen(copy_A, 7, gone, killed, signal 9, null); wake(1000)",
+    "record committed": "wake(1000)",
     "record committed, take back": "take-back-refused(7, its copy is gone as well); wake(1000)",
     "record confirmed | record aborted": "reporting: copy-seen(copy_A, 8, gone, killed, signal 9, null)",
     "record confirmed, under the old token | record confirmed, naming this copy | record aborted, under the old token | record aborted, naming another copy | record forced, naming another copy, under the old token":

@@ -158,7 +158,8 @@ function verdictEvents(motion: Motion): VerdictEvent[] {
   const sourceHasClaimed = motion.slots.source?.migration?.claimed ?? motion.migration.stage !== "queued";
   // A queued migration has no agents yet: only the control plane can speak of it.
   const spoken = motion.migration.stage === "queued" ? [] : events;
-  const lost = { source: isLost(motion.migration, "source"), destination: isLost(motion.migration, "destination") };
+  const { seen } = motion.migration;
+  const lost = { source: seen.source?.state === "gone", destination: isLost(motion.migration, "destination") };
   return [
     ...spoken,
     { kind: "control-plane-aborts", sourceHasClaimed, reason: "cancelled-by-user", detail: "" },
@@ -204,7 +205,7 @@ export function harmOf(step: Step): string | null {
   if (isConfirmed(before) && !isConfirmed(after)) return "V5: a confirmation was taken back";
   const isForced = isVerdict && after.verdict.kind === "forced";
   if (isForced && !isLost(before, "destination")) return "V8: forced over a destination that may decide";
-  if (isForced && before.verdict.kind === "open" && !isLost(before, "source"))
+  if (isForced && before.verdict.kind === "open" && before.seen.source?.state !== "gone")
     return "V8: an open migration forced over its source";
   if (event && isOfHost(event)) {
     const isSources = event.kind === "source-aborts" || event.kind === "source-takes-back";

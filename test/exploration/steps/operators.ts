@@ -161,8 +161,10 @@ function oweStep({ before, add }: Adders, v: number, owed: Owed): void {
   if (duty.wantedRunState === "stopped") {
     if (isThere && !copy.isWatched) return;
     add(`${name} ends what another has superseded`, "plain", (world) => {
-      if (isOwner(vmAt(world, v), { hostId: hostIds[h] as string, copyId }))
+      const now = vmAt(world, v);
+      if (isThere && now.owner?.copyId === copyId && now.wantedRunState !== "stopped") {
         blame(world, "rule 8: the owner's copy is ended");
+      }
       if (isThere) endCopy(world, v, copyId);
       done(world);
     });

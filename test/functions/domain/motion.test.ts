@@ -82,7 +82,7 @@ for (const [why, verdict, role, last, claimed, isKept] of [
   ["its guest is not confirmed", "committed", "destination", seen("running", 8), true, true],
   ["the new owner has it", "confirmed", "destination", seen("running", 8), true, false],
   ["that was said before the verdict", "confirmed", "destination", seen("running", 7), true, true],
-  ["its copy is gone", "open", "source", seen("gone", 7), true, false],
+  ["nothing is decided yet", "open", "source", seen("gone", 7), true, true],
   ["its copy is gone", "committed", "source", seen("gone", 8), true, false],
   ["a destination's part lasts until it is settled", "open", "destination", seen("gone", 7), true, true],
   ["a destination's part lasts until it is settled", "committed", "destination", seen("gone", 8), true, true],
