@@ -564,6 +564,83 @@ for (const [why, changes, expected] of [
   });
 }
 
+test("R2: a guest whose source stood by its user's wish arrives paused, also where only one of them says so", () => {
+  const arrives = (copies: Seen[], parts: Told[], migrations: VmStanding["migrations"] = []) =>
+    recover({ inventory: inventory(copies, parts), migrations }).migrations[0]?.arrivesPaused;
+  const both = [partOf("source"), partOf("destination")];
+  const aside = copyOf(third, { machine: "stopped", wasPaused: true, lockToken: 5 });
+  assert.equal(arrives([past], both), false);
+  assert.equal(arrives([past, aside], both), false, "another copy's pause is not this guest's");
+  assert.equal(arrives([aside, { ...past, wasPaused: true }], both), true);
+  assert.equal(arrives([copyOf(source, { machine: "stopped" })], both), true, "it stands, and at no gate");
+  assert.equal(arrives([copyOf(source)], both), false);
+  assert.equal(arrives([loaded], both), false, "nothing is known of its source's copy");
+  assert.equal(arrives([past], [partOf("source"), partOf("destination", { arrivesPaused: true })]), true);
+  assert.equal(arrives([past], [partOf("source", { arrivesPaused: true }), partOf("destination")]), false);
+  assert.equal(arrives([past], [partOf("source")]), false, "its destination says nothing");
+  const known = { ...admitted({}).migration, arrivesPaused: true };
+  assert.equal(arrives([past], both, [known]), true);
+});
+
+test("R2: a host that was declared lost has said of its copy that it is gone, and keeps its part", () => {
+  const [migration] = recover({ inventory: inventory([past], [partOf("source")], ["host-b"]) }).migrations;
+  assert.deepEqual(migration?.seen, {
+    source: null,
+    destination: { state: "gone", because: "host-declared-lost", detail: restored, underToken: firstToken(3) + 1 },
+  });
+  assert.deepEqual(migration?.startedAt, assignment.issuedAt);
+  const known = { ...admitted({}).migration, startedAt: null, takeBack: { statement: "", refused: null } };
+  const again = recover({ inventory: inventory([past], [partOf("source")]), migrations: [known] }).migrations[0];
+  assert.deepEqual([again?.startedAt, again?.takeBack, again?.cancelRequested], [1000, null, null]);
+  const begun = recover({ inventory: inventory([past], [partOf("source")]), migrations: [admitted({}).migration] });
+  assert.equal(begun.migrations[0]?.startedAt, 2000);
+});
+
+test("R2: a part is of its own host, in its own role, of its own migration", () => {
+  const runs = copyOf(destination, { lockToken: 8 });
+  const other = {
+    ...assignment,
+    migrationId: "mig_2",
+    fencingToken: 6,
+    destination: { ...assignment.destination, copyId: "copy_E" },
+  };
+  const of = (parts: Told[]) =>
+    recover({ inventory: inventory([past, runs], parts) }).migrations.map(
+      ({ id, verdict, holds }) => `${id} ${verdict.kind} ${holds.source} ${holds.destination}`,
+    );
+  assert.deepEqual(of([partOf("destination", { runIntent: 1 })]), ["mig_1 committed false true"]);
+  assert.deepEqual(of([partOf("source"), partOf("destination", { runIntent: 1, over: true })]), [
+    "mig_1 committed true false",
+  ]);
+  assert.deepEqual(
+    of([
+      partOf("source", { assignment: other }),
+      partOf("source", { over: true }),
+      partOf("destination", { runIntent: 1 }),
+    ]),
+    ["mig_2 aborted true false", "mig_1 committed false true"],
+  );
+});
+
+test("R3: a late copy of the owner's name on another host, or beside another part, is told to go", () => {
+  const elsewhere = copyOf({ hostId: "host-d", copyId: "copy_A" }, { machine: "stopped", lockToken: 5 });
+  const beside = copyOf({ hostId: "host-a", copyId: "copy_OLD" }, { machine: "stopped", lockToken: 4 });
+  const duties = recover({
+    inventory: inventory([copyOf(source), elsewhere, beside], [partOf("source"), partOf("destination")]),
+  }).duties.map(({ hostId, duty }) => `${hostId} ${duty.copyId} ${duty.wantedRunState}`);
+  assert.deepEqual(duties, ["host-a copy_A running", "host-d copy_A stopped", "host-a copy_OLD stopped"]);
+});
+
+test("R5: a wish of the source's copy goes with it to this migration's destination, and to no other copy", () => {
+  const vm = { ...atRest, wantedRunState: "stopped" } as const;
+  const parts = [partOf("source"), partOf("destination", { runIntent: 1, over: true })];
+  const wanted = (copy: Seen, known: typeof atRest = vm) =>
+    recover({ vm: known, inventory: inventory([copy], parts) }).vm.wantedRunState;
+  assert.equal(wanted(copyOf(destination, { lockToken: 8 })), "stopped");
+  assert.equal(wanted(copyOf(third, { lockToken: 9 })), "running");
+  assert.equal(wanted(copyOf(destination, { lockToken: 8 }), { ...vm, owner: third }), "running");
+});
+
 test("R2: of migrations that followed each other each has the verdict that the next one began with", () => {
   const back = {
     ...assignment,
