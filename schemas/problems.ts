@@ -15,6 +15,11 @@ export const problems = {
   "key-unknown": { status: 401, retry: "changed", title: "The API key is not known here." },
   "scope-missing": { status: 403, retry: "never", title: "The API key may not do this." },
   "api-key-unknown": { status: 404, retry: "never", title: "There is no API key of that id." },
+  "last-administering-key": {
+    status: 409,
+    retry: "later",
+    title: "This is the last API key that may administer.",
+  },
   "signature-invalid": { status: 401, retry: "never", title: "The host's signature does not fit the request." },
   "clock-skew": {
     status: 401,

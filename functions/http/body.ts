@@ -3,6 +3,7 @@ import type { Context } from "hono";
 import { z } from "zod";
 import type { Problem } from "../../schemas/problems.ts";
 import type { Env } from "./app.ts";
+import { repeatedName } from "./repeated-name.ts";
 
 export const bodyBytesLimit = 256 * 1024;
 
@@ -57,6 +58,12 @@ export function parseBody<T>(c: Context<Env>, text: string, schema: z.ZodType<T>
     const detail = "The body is not JSON; see where it breaks off.";
     return { problem: { code: "malformed-json", detail, errors: [{ pointer: "", detail: "must be JSON" }] } };
   }
+  const repeated = repeatedName(text);
+  if (repeated !== null) {
+    const pointer = shorten(repeated);
+    const detail = "is given more than once in its object";
+    return { problem: { code: "invalid-request", detail: `${pointer}: ${detail}`, errors: [{ pointer, detail }] } };
+  }
   return check(json, schema);
 }
 
@@ -64,11 +71,13 @@ export function parseBody<T>(c: Context<Env>, text: string, schema: z.ZodType<T>
 export function check<T>(input: unknown, schema: z.ZodType<T>): { value: T } | { problem: Problem } {
   const parsed = schema.safeParse(input);
   if (parsed.success) return { value: parsed.data };
-  const errors = parsed.error.issues.flatMap((issue) =>
+  const faults = parsed.error.issues.flatMap((issue) =>
     issue.code === "unrecognized_keys"
       ? issue.keys.map((key) => ({ pointer: pointerOf([...issue.path, key]), detail: "there is no such field" }))
       : [{ pointer: pointerOf(issue.path), detail: issue.message }],
   );
+  // One fault a place: of a number that is too large for any whole number, the bound of its own comes last.
+  const errors = [...new Map(faults.map((fault) => [fault.pointer, fault])).values()];
   const named = errors.slice(0, errorsAtMost).map(({ pointer, detail }) => ({
     pointer: shorten(pointer),
     detail: shorten(detail),

@@ -12,17 +12,17 @@ import { refuse } from "./refusals.ts";
 import { commitStep } from "./retry.ts";
 import { instantText } from "./views.ts";
 
-export const allScopes: Scope[] = ["read", "migrate", "force", "administer"];
+export const allScopes = ["read", "migrate", "force", "administer"] as const satisfies Scope[];
 
 /** Makes the key known, unless it is. */
 export async function installKey(
   ports: Ports,
   apiKey: string,
-  grant: { keyId: string; scopes: Scope[] },
+  grant: { keyId: string; scopes: readonly Scope[] },
 ): Promise<void> {
   const place = await readOne<ApiKeyRecord>(ports, keys.apiKey(await sha256Hex(apiKey)));
   if (place.value) return;
-  const data = { ...grant, createdAt: ports.clock.nowMs() };
+  const data = { ...grant, scopes: [...grant.scopes], createdAt: ports.clock.nowMs() };
   // A conflict is another instance that starts at the same time with the same key.
   await commitStep(ports, "key-installed", [{ kind: "put", key: place.key, expected: "absent", schemaVersion, data }]);
 }
@@ -72,14 +72,25 @@ export async function listKeys(ports: Ports) {
 /** From then on it opens nothing. The bootstrap key comes back with the next start, unless its file holds another. */
 export function revokeKey(ports: Ports, operator: Operator, keyId: string): Promise<Outcome> {
   return operate(ports, operator, null, async (batch) => {
-    const place = (await readAll<ApiKeyRecord>(ports, keysPartition)).find(({ value }) => value.keyId === keyId);
-    if (!place) {
-      return { kind: "refuse", problem: { code: "api-key-unknown", detail: `There is no API key ${keyId}.` } };
+    const all = await readAll<ApiKeyRecord>(ports, keysPartition);
+    const place = all.find(({ value }) => value.keyId === keyId);
+    if (!place) return refuse({ code: "api-key-unknown", detail: `There is no API key ${keyId}.` });
+    if (place.value.scopes.includes("administer")) {
+      const another = all.find((each) => each !== place && each.value.scopes.includes("administer"));
+      if (!another) return refuse(lastAdministeringKey(keyId));
+      batch.check(another); // Two requests at once must not each rely on the key that the other revokes.
     }
     batch.remove(place);
     batch.event({ kind: "key-revoked", subject: { kind: "key", id: keyId }, data: {} }, place);
     return { kind: "accept", batch, answer: { status: 200, body: viewKey(place.value) } };
   });
+}
+
+function lastAdministeringKey(keyId: string): Problem {
+  const detail =
+    `API key ${keyId} is the only one with the scope "administer": without it nobody could make another key. ` +
+    "Make one with that scope first (POST /v1/keys).";
+  return { code: "last-administering-key", detail };
 }
 
 function viewKey({ keyId, name, scopes, createdAt, createdBy }: ApiKeyRecord) {
@@ -105,7 +116,12 @@ export async function authoriseKey(
     return refuse({ code: "key-unknown", detail: 'The Authorization header must be "Bearer" and one API key.' });
   }
   const { value } = await readOne<ApiKeyRecord>(ports, keys.apiKey(await sha256Hex(apiKey)));
-  if (!value) return refuse({ code: "key-unknown", detail: "This API key is not known here; ask for one." });
+  if (!value)
+    return refuse({
+      code: "key-unknown",
+      detail:
+        'This API key is not known here: it was mistyped, revoked, or is of another deployment. Whoever has a key with the scope "administer" can make another (POST /v1/keys).',
+    });
   if (!value.scopes.includes(scope)) {
     return refuse({ code: "scope-missing", detail: `This needs an API key with the scope "${scope}".` });
   }

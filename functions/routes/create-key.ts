@@ -1,6 +1,7 @@
 import { z } from "zod";
+import { text } from "../../schemas/text.ts";
 import { operatorWrite } from "../http/operator-route.ts";
-import { createKey } from "../operations/api-keys.ts";
+import { allScopes, createKey } from "../operations/api-keys.ts";
 
 /** The answer alone has the secret. */
 export const createKeyRoute = operatorWrite({
@@ -8,11 +9,8 @@ export const createKeyRoute = operatorWrite({
   path: "/v1/keys",
   scope: "administer",
   body: z.strictObject({
-    name: z.string().min(1).max(64),
-    scopes: z
-      .array(z.enum(["read", "migrate", "administer"]))
-      .min(1)
-      .max(3),
+    name: text(64).min(1),
+    scopes: z.array(z.enum(allScopes)).min(1).max(allScopes.length),
   }),
   run: (ports, operator, _params, request) => createKey(ports, operator, request),
 });

@@ -1,12 +1,13 @@
 import { z } from "zod";
 import { MigrationId } from "../../schemas/ids.ts";
 import { operatorRead } from "../http/operator-route.ts";
+import { wholeNumber } from "../http/whole-number.ts";
 import { listMigrations } from "../operations/migrations.ts";
 
 export const listMigrationsRoute = operatorRead({
   path: "/v1/clusters/:cluster/migrations",
   query: z.strictObject({
-    limit: z.coerce.number().int().min(1).max(100).default(20),
+    limit: wholeNumber(1, 100).default(20),
     cursor: MigrationId.nullable().default(null),
   }),
   run: (ports, { cluster }, page) => listMigrations(ports, cluster, page),

@@ -49,6 +49,7 @@ test("a key asked for twice under one idempotency key is one key", async () => {
     { name: "x", scopes: [] },
     { name: "x", scopes: ["all"] },
     { name: "", scopes: ["read"] },
+    { name: "red \u001b[31m", scopes: ["read"] },
   ]) {
     assert.equal((await world.request("POST", "/v1/keys", wrong)).body.code, "invalid-request");
   }
@@ -63,4 +64,29 @@ test("a bootstrap key whose file changed replaces the one before", async () => {
   await installBootstrapKey(world.ports, second);
   await installBootstrapKey(world.ports, second);
   assert.deepEqual([await status(first), await status(second)], [401, 200]);
+});
+
+test("a key for forcing alone does that and nothing else", async () => {
+  const world = await makeCluster([]);
+  const { body: made } = await world.request("POST", "/v1/keys", { name: "night shift", scopes: ["force"] });
+  assert.deepEqual(made.scopes, ["force"]);
+  const asked = { reason: "power is off", action: { kind: "take-back" } };
+  const force = await world.request("POST", "/vms/vm-1/force", asked, bearer(made.key));
+  assert.equal(force.body.code, "vm-unknown", "it got past the scope");
+  assert.equal((await world.request("GET", "/vms", undefined, bearer(made.key))).body.code, "scope-missing");
+});
+
+test("the last key that may administer cannot be revoked, nor can the last two revoke each other", async () => {
+  const world = await makeCluster([]);
+  const refused = await world.request("DELETE", "/v1/keys/ops");
+  assert.deepEqual([refused.status, refused.body.code], [409, "last-administering-key"]);
+  const make = async (name: string) =>
+    (await world.request("POST", "/v1/keys", { name, scopes: ["administer"] })).body as { id: string; key: string };
+  await world.request("POST", "/v1/keys", { name: "reader", scopes: ["read"] });
+  const other = await make("other");
+  const both = await Promise.all([
+    world.request("DELETE", "/v1/keys/ops", undefined, bearer(other.key)),
+    world.request("DELETE", `/v1/keys/${other.id}`),
+  ]);
+  assert.deepEqual(both.map(({ status }) => status).sort(), [200, 409]);
 });

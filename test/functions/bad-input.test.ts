@@ -62,7 +62,13 @@ test("a number out of range is refused with its place and its bounds", async () 
   ]);
   assert.match(problem.detail, /10/);
   assert.match(problem.detail, /1000/);
-  await refused(world, "invalid-request", () => world.request("GET", "/migrations?limit=1000"));
+  for (const limit of ["1000", "0", "0x10", "1e1", "%207", "", "7.0"]) {
+    const answer = await refused(world, "invalid-request", () => world.request("GET", `/migrations?limit=${limit}`));
+    assert.equal(answer.body.detail, "/limit: a whole number from 1 to 100");
+  }
+  const vast = { vm: "vm-1", spec: { memoryMiB: 1e99 } };
+  const { body: named } = await refused(world, "invalid-request", () => world.request("POST", "/vms", vast));
+  assert.deepEqual([named.errors.length, /1024/.test(named.detail)], [1, true]);
   const tooBig = { vm: "vm-1", spec: { memoryMiB: 16, workingSetMiB: 16 } };
   const { body: refined } = await refused(world, "invalid-request", () => world.request("POST", "/vms", tooBig));
   assert.equal(refined.errors[0].pointer, "/spec/workingSetMiB");
@@ -71,6 +77,14 @@ test("a number out of range is refused with its place and its bounds", async () 
 test("malformed JSON, another media type and a body over 256 KiB are each refused by their own code", async () => {
   const world = await two();
   await refused(world, "malformed-json", () => world.request("POST", "/vms", '{"vm":'));
+  const twice = '{"vm":"vm-1","destination":"host-a","limits":{},"limits":{"roundLimit":5,"round\\u004cimit":6}}';
+  for (const [json, pointer] of [
+    [twice, "/limits"],
+    [twice.replace('"limits":{},', ""), "/limits/roundLimit"],
+  ] as const) {
+    const { body } = await refused(world, "invalid-request", () => world.request("POST", "/migrations", json));
+    assert.deepEqual(body.errors, [{ pointer, detail: "is given more than once in its object" }]);
+  }
   await refused(world, "unsupported-media-type", () =>
     world.request("POST", "/vms", "vm=1", { "content-type": "text/plain" }),
   );
