@@ -356,6 +356,20 @@ test("what a host says last counts, but gone is final, and the other host's word
   assert.deepEqual(again.migration.seen.source, seen("gone", 8, "killed"));
 });
 
+test("M5: a lost source that is back says itself that its copy is gone; nobody else's word is replaced by another", () => {
+  const last = (role: Role, first: Seen, then: Seen) => {
+    const motion = recordSeen(admitted({}), role, first, context);
+    return recordSeen(motion, role, then, context).migration.seen[role];
+  };
+  const lost = seen("gone", 7, "host-declared-lost");
+  const killed = seen("gone", 8, "killed");
+  assert.equal(last("source", lost, killed), killed);
+  assert.equal(last("source", lost, seen("running", 8)), lost, "what is gone is not there again");
+  assert.equal(last("source", lost, { ...lost, detail: "said again" }), lost);
+  assert.equal(last("source", killed, { ...killed, because: "crashed" }), killed);
+  assert.equal(last("destination", lost, killed), lost);
+});
+
 test("a wish to take the guest back is told to the source, and dropped when it could not", () => {
   const asked = requestTakeBack(under("committed"), { statement: "host-b is off", refused: null }, context);
   assert.equal(asked.slots.source?.migration?.record.takeBackRequested, true);
