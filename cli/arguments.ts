@@ -7,13 +7,14 @@ type Options = NonNullable<ParseArgsConfig["options"]>;
 /** @throws UsageError naming what is not known, with what may have been meant */
 export function readArguments<O extends Options>(args: string[], options: O, positionals = 0) {
   let parsed: ReturnType<typeof parse>;
-  const parse = () => parseArgs({ args, options, allowPositionals: positionals > 0, strict: true, tokens: true });
+  const parse = () =>
+    parseArgs({ args: withNegatives(args), options, allowPositionals: positionals > 0, strict: true, tokens: true });
   try {
     parsed = parse();
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
     const unknown = /Unknown option '(-[^']*)'/.exec(message)?.[1];
-    if (unknown === undefined) throw new UsageError(message.split(/\.\s/)[0] ?? message);
+    if (unknown === undefined) throw new UsageError(message.split(/[\n.]\s*/)[0] ?? message);
     const near = nearest(unknown.replace(/^-+/, ""), Object.keys(options));
     throw new UsageError(`there is no option ${unknown}${near ? `; did you mean --${near}?` : ""}`);
   }
@@ -23,6 +24,17 @@ export function readArguments<O extends Options>(args: string[], options: O, pos
   const extra = parsed.positionals[positionals];
   if (extra !== undefined) throw new UsageError(`"${extra}" is one argument too many`);
   return parsed;
+}
+
+/** `--dirty -1` is one option with its value, which is refused with its bounds, and not two options. */
+function withNegatives(args: string[]): string[] {
+  const joined: string[] = [];
+  for (const arg of args) {
+    const before = joined.at(-1);
+    if (/^-\d/.test(arg) && before && /^--[^=]+$/.test(before)) joined[joined.length - 1] = `${before}=${arg}`;
+    else joined.push(arg);
+  }
+  return joined;
 }
 
 export function readInteger(

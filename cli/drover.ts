@@ -140,6 +140,7 @@ function explain(error: unknown): { message: string; exitCode: ExitCode } {
 watchOutput();
 try {
   await main(process.argv.slice(2));
+  await new Promise((resolve) => setImmediate(resolve)); // An output that could not be written is told only then.
   process.exit(exitCodes.ok);
 } catch (error) {
   const { message, exitCode } = explain(error);

@@ -1,7 +1,8 @@
 // A whole Drover on loopback: one control plane and one agent per host, each a process of its own, with nothing in
 // common but a folder that plays the shared volume. For `drover up`, the demo, the bench and the end-to-end tests.
 import { randomBytes } from "node:crypto";
-import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { mkdtempSync, rmSync } from "node:fs";
+import { mkdir, readdir, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { isAbsolute, join } from "node:path";
 import { type Reaper, startReaper } from "../../infra/reaper.ts";
@@ -58,20 +59,32 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
   if (!isAbsolute(tmpdir())) {
     throw new UsageError(`TMPDIR is "${tmpdir()}": set it to an absolute path, of a folder that takes files`);
   }
-  const folder = await mkdtemp(join(tmpdir(), "drover-")).catch((error: NodeJS.ErrnoException) => {
-    throw new UsageError(
-      `TMPDIR is ${tmpdir()}, where no folder can be made (${error.code}); set it to one that takes files`,
-    );
-  });
-  const reaper = await startReaper(folder).catch(async (error: unknown) => {
-    await rm(folder, { recursive: true, force: true });
-    throw error;
-  });
+  const folder = makeFolder();
+  const removeFolder = () => rmSync(folder, { recursive: true, force: true });
+  process.once("exit", removeFolder); // This process may be told to end before the reaper is there to do it.
+  const reaper = await startReaper(folder)
+    .catch((error: unknown) => {
+      removeFolder();
+      throw error;
+    })
+    .finally(() => process.removeListener("exit", removeFolder));
   try {
     return await startIn(folder, reaper, options);
   } catch (error) {
     await reaper.reap();
     throw error;
+  }
+}
+
+/** At once, so that there is no moment in which it is there and nobody sees to it. */
+function makeFolder(): string {
+  try {
+    return mkdtempSync(join(tmpdir(), "drover-"));
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw new UsageError(
+      `TMPDIR is ${tmpdir()}, where no folder can be made (${code}); set it to one that takes files`,
+    );
   }
 }
 

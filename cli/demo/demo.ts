@@ -8,10 +8,11 @@ import { followMigration } from "../follow.ts";
 import { awaitInterrupt, type Interrupt } from "../interrupt.ts";
 import { createProgress, type Progress } from "../progress.ts";
 import { showDuration } from "../units.ts";
+import { write } from "../unread.ts";
 import { type DemoDocument, type DemoGuest, documentMigration } from "./document.ts";
 import { awaitReport, startGuest } from "./guests.ts";
 import type { DemoOptions } from "./options.ts";
-import { writeReport } from "./report.ts";
+import { showReport } from "./report.ts";
 
 /** Guests report with their host's heartbeat; once a second keeps what is shown fresh. */
 const heartbeatMs = 1000;
@@ -28,9 +29,8 @@ export async function demo(options: DemoOptions): Promise<void> {
       cluster.broken,
       interrupt.promise,
     ]);
-    if (options.json)
-      await new Promise<void>((done) => process.stdout.write(`${JSON.stringify(document, null, 2)}\n`, () => done()));
-    else writeReport(document, process.stdout);
+    const report = options.json ? `${JSON.stringify(document, null, 2)}\n` : showReport(document, process.stdout);
+    await write(process.stdout, report);
     if (options.keep) await keepUp(cluster, interrupt);
   } catch (error) {
     if (!interrupt.signal.aborted) progress.line(await cluster.logTails());

@@ -5,9 +5,11 @@ import type { DemoDocument, DemoMigration } from "./document.ts";
 
 const roundTablesUpTo = 4;
 
-export function writeReport(document: DemoDocument, stream: NodeJS.WriteStream): void {
+/** @param stream where it is to be shown: a terminal gets its headings in bold */
+export function showReport(document: DemoDocument, stream: NodeJS.WriteStream): string {
   const bold = (text: string) => styleText("bold", text, { stream });
-  const say = (text = "") => stream.write(`${text}\n`);
+  const lines: string[] = [];
+  const say = (text = "") => lines.push(text);
   const { migrations, guests } = document;
 
   if (migrations.length <= roundTablesUpTo) {
@@ -35,6 +37,7 @@ export function writeReport(document: DemoDocument, stream: NodeJS.WriteStream):
         `${guest.memoryMiB} MiB written to at ${guest.dirtyMiBPerSecond.toFixed(1)} MiB/s`,
     );
   }
+  return `${lines.join("\n")}\n`;
 }
 
 function roundTable(migration: DemoMigration): string {

@@ -1,7 +1,8 @@
 // The command as a process: its help, its version, and how it ends when nobody reads it.
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
+import { closeSync, existsSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import { DroverProcess } from "./processes.ts";
@@ -46,6 +47,35 @@ test("a TMPDIR that is no absolute path, or takes no folder, is refused by name"
   }
 });
 
+test("a number below its bounds is refused with them, not taken for an option", () => {
+  const { status, stderr } = drover(["demo", "--dirty", "-1"]);
+  assert.deepEqual([status, stderr], [2, 'drover: --dirty is a whole number from 0 to 400; "-1" was given\n']);
+});
+
+/** A disk that is full, as the output. */
+function droverOntoFull(args: string[], TMPDIR = tmpdir()) {
+  const full = openSync("/dev/full", "w");
+  try {
+    return spawnSync(process.execPath, [join(root, "cli", "main.ts"), ...args], {
+      encoding: "utf8",
+      stdio: ["ignore", full, "pipe"],
+      env: { ...process.env, TMPDIR },
+    });
+  } finally {
+    closeSync(full);
+  }
+}
+
+const noFull = existsSync("/dev/full") ? false : "this system has no /dev/full";
+
+test("what cannot be written is a failure with its reason", { skip: noFull }, () => {
+  for (const args of [["--version"], ["vm", "list", "--help"]]) {
+    const { status, stderr } = droverOntoFull(args);
+    assert.equal(status, 1);
+    assert.match(stderr, /^drover: the output cannot be written: ENOSPC/);
+  }
+});
+
 describe("a demo", { skip: existsSync("/proc/self/environ") ? false : "a local cluster needs /proc" }, () => {
   test("that nobody reads any more takes everything down, and says so in one line", async () => {
     const demo = new DroverProcess(["demo", "--memory", "16"]);
@@ -58,6 +88,20 @@ describe("a demo", { skip: existsSync("/proc/self/environ") ? false : "a local c
       await demo.untilNothingLeft();
     } finally {
       await demo.dispose();
+    }
+  });
+
+  test("whose report or progress cannot be written fails with the reason, and leaves nothing", { skip: noFull }, () => {
+    for (const options of [[], ["--json", "--migrations", "1"]]) {
+      const temporary = mkdtempSync(join(tmpdir(), "drover-e2e-"));
+      try {
+        const { status, stderr } = droverOntoFull(["demo", "--memory", "16", ...options], temporary);
+        assert.equal(status, 1, stderr);
+        assert.match(stderr, /drover: the output cannot be written: ENOSPC/);
+        assert.deepEqual(readdirSync(temporary), []);
+      } finally {
+        rmSync(temporary, { recursive: true, force: true });
+      }
     }
   });
 });
