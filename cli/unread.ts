@@ -2,7 +2,10 @@
 // without a stack; whoever has something to take down first, or goes on regardless, says so here.
 import { CommandFailure, exitCodes } from "./exit.ts";
 
-const leave = ({ exitCode }: CommandFailure): void => process.exit(exitCode);
+function leave({ exitCode, message }: CommandFailure): void {
+  if (exitCode !== exitCodes.unread) process.stderr.write(`drover: ${message}\n`);
+  process.exit(exitCode);
+}
 let act: (failure: CommandFailure) => void = leave;
 
 /** @returns how to go back to ending at once */
