@@ -622,6 +622,45 @@ test("R2: a part is of its own host, in its own role, of its own migration", () 
   );
 });
 
+test("R2: migrations that opened under one token are taken in the order of their ids", () => {
+  const parts = ["mig_2", "mig_1", "mig_3"].map((migrationId) =>
+    partOf("source", { assignment: { ...assignment, migrationId } }),
+  );
+  const later = partOf("source", { assignment: { ...assignment, migrationId: "mig_0", fencingToken: 9 } });
+  assert.deepEqual(
+    recover({ inventory: inventory([copyOf(source)], [later, ...parts]) }).migrations.map(({ id }) => id),
+    ["mig_1", "mig_2", "mig_3", "mig_0"],
+  );
+});
+
+test("R2: a VM is held by the last of its migrations that a host is not done with, unless a third copy owns it or it is deleted", () => {
+  const holder = (copies: Seen[], parts: Told[], vm: typeof atRest = atRest) =>
+    recover({ vm, inventory: inventory(copies, parts) }).vm.migrationId;
+  const runs = copyOf(destination, { lockToken: 8 });
+  assert.equal(holder([past, runs], [partOf("destination", { runIntent: 1 })]), "mig_1");
+  assert.equal(holder([past, runs], [partOf("source"), partOf("destination", { runIntent: 1, over: true })]), null);
+  assert.equal(holder([past, copyOf(third, { lockToken: 9 })], [partOf("source"), partOf("destination")]), null);
+  const deleted = { ...atRest, deleted: true, owner: null };
+  assert.equal(holder([past], [partOf("source"), partOf("destination")], deleted), null);
+  const asked = recoverVm(
+    standing({ inventory: inventory([copyOf(source)]), migrations: [admitted({}).migration] }),
+    context,
+  );
+  assert.equal(asked?.vm.migrationId, null, "no host has it");
+});
+
+test("R4: a migration of a deleted VM gets a third owner that there is not, so that both ends let their copies go", () => {
+  const deleted = { ...atRest, deleted: true, owner: null };
+  const found = recover({ vm: deleted, inventory: inventory([past], [partOf("source"), partOf("destination")]) });
+  const [migration] = found.migrations;
+  assert.ok(migration?.verdict.kind === "forced");
+  assert.deepEqual(migration.verdict.owner, { hostId: "nobody", copyId: noCopy });
+  assert.deepEqual(found.vm.owner, null);
+  const known = recover({ vm: { ...deleted, owner: third }, inventory: inventory([past], [partOf("source")]) });
+  const verdict = known.migrations[0]?.verdict;
+  assert.deepEqual(verdict?.kind === "forced" && verdict.owner, { hostId: "host-c", copyId: noCopy });
+});
+
 test("R3: a late copy of the owner's name on another host, or beside another part, is told to go", () => {
   const elsewhere = copyOf({ hostId: "host-d", copyId: "copy_A" }, { machine: "stopped", lockToken: 5 });
   const beside = copyOf({ hostId: "host-a", copyId: "copy_OLD" }, { machine: "stopped", lockToken: 4 });

@@ -139,6 +139,8 @@ test("a phase is what it is doing, or how it ended", () => {
   assert.deepEqual([end(aborted("cancelled-by-user")), end(aborted("vm-stopped"))], ["cancelled", "cancelled"]);
   assert.deepEqual([end(aborted("stream-failed")), end(verdicts.returned)], ["failed", "failed"]);
   assert.equal(end(verdicts["forced back"]), "failed");
+  const returned = { ...verdicts.returned, reason: "cancelled-by-user" } as const;
+  assert.equal(end(returned), "failed", "only an abort is a cancel");
 });
 
 test("why it did not complete is the verdict's reason; a commit has none unless the guest was lost", () => {
@@ -169,6 +171,8 @@ test("what became of a cancel: pending, it took effect, or it came too late", ()
   assert.equal(of(verdicts.committed, "cancelled-by-user"), "too-late-committed");
   assert.equal(of(verdicts.committed, null), null);
   assert.equal(of(verdicts.returned, "cancelled-by-user"), "overtaken");
+  const returned = { ...verdicts.returned, reason: "cancelled-by-user" } as const;
+  assert.equal(of(returned, "cancelled-by-user"), "overtaken", "only an abort is a cancel");
 });
 
 const entry = (id: string, from: string, to: string, since?: number): QueueEntry => ({
@@ -199,6 +203,7 @@ test("one that waited long holds its hosts against those behind it, unless one o
   assert.deepEqual(admissible(queue, ["a"]), ["free"]);
   assert.deepEqual(admissible(queue, ["a"], [], 59_999), ["late", "free"], "not long enough");
   assert.deepEqual(admissible(queue, ["a"], ["b"]), ["late", "free"]);
+  assert.equal(hasWaitedLong(entry("x", "a", "b", 30_000), 60_000), false);
   assert.deepEqual(admissible(queue, ["a"], ["a"]), ["late", "free"]);
   assert.deepEqual(
     [hasWaitedLong(entry("x", "a", "b"), 1e9), hasWaitedLong(entry("x", "a", "b", 1), 60_001)],

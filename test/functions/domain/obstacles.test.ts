@@ -99,6 +99,11 @@ test("a host that has not joined, is silent, of another kind, full of guests or 
   assert.deepEqual(bars(silent, null), ["host-not-alive /at", "host-cannot-journal /at"], "of no VM");
 });
 
+test("a move is barred by what bars a guest of that size from its destination", () => {
+  assert.deepEqual(found({ to: host({ promisedMiB: 100 }) }), ["destination-full /destination"]);
+  assert.deepEqual(found({ vm: null, to: host({ promisedMiB: 100 }) }), ["vm-unknown /vm"]);
+});
+
 test("every obstacle is named at once: the first one's code, all as its errors, and who holds the VM", () => {
   assert.equal(nameObstacles([]), null);
   const [one] = findObstacles(request(), null, host(), nowMs);

@@ -249,6 +249,10 @@ test("every change of a VM has its event, under the token it has then, and what 
     ["vm-owner-changed", { host: "host-a", copyId: "copy_B" }],
   ]);
   assert.deepEqual(changed({ owner: { ...source } }), []);
+  assert.deepEqual(events({ ...running, owner: null }, running), [
+    ["vm-owner-changed", { host: "host-a", copyId: "copy_A" }],
+  ]);
+  assert.deepEqual(changed({ owner: null }), [["vm-owner-changed", { host: null, copyId: null }]]);
 });
 
 test("values are the same as JSON, whatever the order of their fields", () => {
@@ -264,6 +268,8 @@ test("values are the same as JSON, whatever the order of their fields", () => {
     [{}, null],
     [{}, 1],
     ["a", {}],
+    ["", {}],
+    [1, {}],
     [[1], { 0: 1 }],
     [{ 0: 1 }, [1]],
     [
