@@ -219,7 +219,8 @@ test("a source lost past the gate is no loss of the guest while the destination 
     migrationId: migration.id,
   } as const;
   ok(await world.host("host-a").seen(gone));
-  assert.equal((await world.request("GET", "/hosts/host-a")).body.migration, null, "that report frees its slot");
+  const slotOf = async () => (await world.request("GET", "/hosts/host-a")).body.migration;
+  assert.equal(await slotOf(), migration.id, "its slot is kept until a verdict stands");
   assert.equal((await vmOf(world)).runState, "running");
   const stage = new Stage();
   stage.arrived.add(migration.id);
@@ -227,6 +228,7 @@ test("a source lost past the gate is no loss of the guest while the destination 
   const vm = await vmOf(world);
   assert.deepEqual([vm.runState, vm.owner.hostId, vm.migration], ["running", "host-b", null]);
   assert.equal((await world.request("GET", `/migrations/${migration.id}`)).body.phase, "completed");
+  assert.equal(await slotOf(), null);
 });
 
 test("a source lost while the destination is incomplete is a lost guest, by name", async () => {
