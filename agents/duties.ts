@@ -3,7 +3,7 @@
 import type { AgentReport, CopyAlarm, CopyDuty } from "../schemas/agent.ts";
 import type { GuestReport } from "../schemas/vm.ts";
 import { durable } from "./durable-step.ts";
-import { GuestWatch } from "./guest-watch.ts";
+import { type Expected, GuestWatch } from "./guest-watch.ts";
 import { messageOf } from "./message-of.ts";
 import type { Copy, CopyEvent, CopyStatus, PermitOutcome } from "./ports/copies.ts";
 import { Lane, type RoleContext, tell } from "./roles/context.ts";
@@ -83,16 +83,24 @@ export class Duties {
 
   /** What stands wrong with copies of this host. */
   async alarms(isAsked: (copyId: string) => boolean): Promise<CopyAlarm[]> {
-    const toExecute = new Set(this.#duties.filter((duty) => this.#isToExecute(duty)).map(({ copyId }) => copyId));
-    const silent = await this.#watch.alarms(this.#copies.values(), (copyId) => toExecute.has(copyId), isAsked);
+    const duties = new Map(this.#duties.map((duty) => [duty.copyId, duty]));
+    const silent = await this.#watch.alarms(
+      this.#copies.values(),
+      (copyId) => this.#expected(duties.get(copyId)),
+      isAsked,
+    );
     return [...[...this.#alarms.values()].filter(({ copyId }) => isAsked(copyId)), ...silent];
   }
 
-  /** Nothing but a fault keeps the guest from executing here: neither its user, nor a gate, nor its lock file. */
-  #isToExecute({ copyId, wantedRunState, hasRun }: CopyDuty): boolean {
+  /** It is to execute where neither its user nor its lock file keeps it from it; what its migration does meanwhile is
+   *  not known here. */
+  #expected(duty: CopyDuty | undefined): Expected {
+    if (!duty) return "stands";
+    const { copyId, wantedRunState, hasRun } = duty;
     const isBegun = hasRun || (this.#told.get(copyId)?.startsWith("running ") ?? false);
     const isBarred = this.#alarms.get(copyId)?.code === "run-refused";
-    return wantedRunState === "running" && isBegun && !isBarred && this.#bindingOf(copyId) !== "bound";
+    if (wantedRunState !== "running" || !isBegun || isBarred) return "stands";
+    return this.#bindingOf(copyId) === "bound" ? "either" : "executes";
   }
 
   get copyCount(): number {

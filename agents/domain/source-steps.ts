@@ -299,6 +299,7 @@ export function withdraw(state: SourceState, reason: EndReason, detail: string):
   const intended = intend(state, reason, detail);
   switch (state.stage) {
     case "linking":
+      return abort(intended);
     case "copying":
       return abort(intended, { kind: "cancel-stream" });
     case "in-doubt":

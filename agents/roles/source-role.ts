@@ -4,6 +4,7 @@
 import type { CopyState } from "../../schemas/agent.ts";
 import { type PeerMessage, RelinquishedWord } from "../../schemas/peer.ts";
 import { openDocument, toBase64Url, verifierFrom } from "../../schemas/signing.ts";
+import { answerWithin } from "../answer-within.ts";
 import {
   advanceSource,
   beginSource,
@@ -16,7 +17,7 @@ import {
 } from "../domain/source.ts";
 import { messageOf } from "../message-of.ts";
 import type { ProvenRecord } from "../ports/control-plane.ts";
-import type { Copy, CopyEvent } from "../ports/copies.ts";
+import type { Copy, CopyEvent, CopyStatus } from "../ports/copies.ts";
 import type { MachineState } from "../ports/hypervisor.ts";
 import type { MigrationJournal } from "../ports/journal.ts";
 import { type PeerLink, PeerRefused } from "../ports/peer-link.ts";
@@ -38,6 +39,10 @@ import { OneOfAKind, Wake } from "./pacing.ts";
 const connectMs = 30_000;
 const progressMs = 500;
 const tellAgainMs = 1000;
+const copyAnswersWithinMs = 5000;
+const noAnswer =
+  `the guest's process, or its supervisor's, has not answered for ${copyAnswersWithinMs / 1000} s: is it stopped or ` +
+  `starved? While it stands the VM has the alarm guest-silent`;
 const frozenStages: ReadonlySet<SourceState["stage"]> = new Set(["in-doubt", "resuming"]);
 const standingStates: ReadonlySet<MachineState> = new Set(["held", "loaded", "stopped"]);
 
@@ -90,8 +95,9 @@ export class SourceRole implements Role {
     this.#measured.mark("claimed", this.#now());
     this.#undo.push(this.#copy.listen((event) => this.#onCopyEvent(event)));
     // A guest that had ended before anybody listened says so no more.
-    const ended = (await this.#copy.status().catch(() => null))?.ended;
-    if (ended) this.#feed({ kind: "guest-ended", ...ended });
+    const status = await this.#answerOfCopy();
+    if (status?.ended) this.#feed({ kind: "guest-ended", ...status.ended });
+    else if (!status) this.#feed({ kind: "permit-failed", detail: noAnswer });
     else this.#feed({ kind: "started", isExpired: isExpired(this.#context, this.#entry.claimed.assignment) });
   }
 
@@ -427,8 +433,14 @@ export class SourceRole implements Role {
   /** A guest that came back, or never left, may be paused. */
   async #stateOf(state: CopyState): Promise<CopyState> {
     if (state !== "running") return state;
-    const status = await this.#copyLane.do(() => this.#copy.status()).catch(() => null);
+    const status = await this.#answerOfCopy();
     return status && standingStates.has(status.machine) ? "paused" : "running";
+  }
+
+  /** After the commands under way; null where it does not answer. */
+  #answerOfCopy(): Promise<CopyStatus | null> {
+    const asked = this.#copyLane.do(() => this.#copy.status());
+    return answerWithin(this.#context.clock, copyAnswersWithinMs, asked);
   }
 
   async #askWord(): Promise<void> {

@@ -7,6 +7,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { silentAfterMs } from "../../agents/domain/guest-pulse.ts";
 import { type Cluster, clusterName, startCluster } from "../../cli/cluster/cluster.ts";
 import { startGuest } from "../../cli/demo/guests.ts";
+import type { Migration } from "../../schemas/migration.ts";
 import type { Vm } from "../../schemas/vm.ts";
 import { DroverProcess } from "./processes.ts";
 
@@ -32,6 +33,14 @@ async function until(cluster: Cluster, vm: string, isSo: (vm: Vm) => boolean): P
   }
   assert.ok(isSo(found), `never came true: ${JSON.stringify(found)}\n${await cluster.logTails()}`);
   return found;
+}
+
+async function ended(cluster: Cluster, id: string): Promise<Migration> {
+  let migration = await cluster.api.getMigration(clusterName, id);
+  for (let waits = 0; migration.endedAt === null && waits < 60; waits++) {
+    migration = await cluster.api.waitMigration(clusterName, id, migration.revision, 10_000);
+  }
+  return migration;
 }
 
 const isSilent = ({ alarms }: Vm): boolean => alarms.some(({ code }) => code === "guest-silent");
@@ -72,6 +81,14 @@ test("a guest that stands still is an alarm by name, since it fell silent, until
       assert.equal(later?.since, alarm?.since);
       assert.equal((await api.getHost(clusterName, "host-a")).alive, true, "its host keeps its lease");
       for (const other of ["vm-2", "vm-3"]) assert.deepEqual((await api.getVm(clusterName, other)).alarms, [], other);
+
+      const moving = await api.requestMigration(clusterName, { vm: "vm-1", destination: "host-b" });
+      const { phase, reason, detail } = await ended(cluster, moving.id);
+      assert.deepEqual([phase, reason], ["failed", "preparation-failed"]);
+      assert.match(detail ?? "", /has not answered for 5 s.*guest-silent/);
+      const still = (await api.getVm(clusterName, "vm-1")).alarms.find(({ code }) => code === "guest-silent");
+      assert.equal(still?.since, alarm?.since, "a migration does not take the alarm back");
+
       process.kill(pid, "SIGCONT");
       const again = await until(cluster, "vm-1", (vm) => vm.alarms.length === 0);
       const heartbeats = again.guest?.heartbeats ?? 0;

@@ -221,24 +221,24 @@ const cells: Cells = {
   linking: {
     started: "lastSampleAtMs=1500: permit-next(copy_B); wake(1000)",
     "started, expired":
-      "aborting, withdrawal=(preparation-failed, the assignment had expired before this host could begin it): cancel-stream; say failed(preparation-failed, the assignment had expired before this host could begin it); source-aborts(7, preparation-failed, the assignment had expired before this host could begin it)",
+      "aborting, withdrawal=(preparation-failed, the assignment had expired before this host could begin it): say failed(preparation-failed, the assignment had expired before this host could begin it); source-aborts(7, preparation-failed, the assignment had expired before this host could begin it)",
     permitted: "connect-peer",
     "permit-failed":
-      "aborting, withdrawal=(preparation-failed, no volume): cancel-stream; say failed(preparation-failed, no volume); source-aborts(7, preparation-failed, no volume)",
+      "aborting, withdrawal=(preparation-failed, no volume): say failed(preparation-failed, no volume); source-aborts(7, preparation-failed, no volume)",
     "peer-linked": "isLinked=true",
     "peer-unreachable":
-      "aborting, withdrawal=(peer-unreachable, no route): cancel-stream; say failed(peer-unreachable, no route); source-aborts(7, peer-unreachable, no route)",
+      "aborting, withdrawal=(peer-unreachable, no route): say failed(peer-unreachable, no route); source-aborts(7, peer-unreachable, no route)",
     "peer-refused":
-      "aborting, withdrawal=(peer-refused, no version): cancel-stream; say failed(peer-refused, no version); source-aborts(7, peer-refused, no version)",
+      "aborting, withdrawal=(peer-refused, no version): say failed(peer-refused, no version); source-aborts(7, peer-refused, no version)",
     "peer-lost":
-      "aborting, withdrawal=(peer-unreachable, the peer link broke): cancel-stream; say failed(peer-unreachable, the peer link broke); source-aborts(7, peer-unreachable, the peer link broke)",
+      "aborting, withdrawal=(peer-unreachable, the peer link broke): say failed(peer-unreachable, the peer link broke); source-aborts(7, peer-unreachable, the peer link broke)",
     ready: "copying, lastSampleAtMs=1500: start-stream((127.0.0.12, 4000)); wake(1000)",
     "peer says, failed":
-      "aborting, withdrawal=(stream-failed, lost a page): cancel-stream; say failed(stream-failed, lost a page); source-aborts(7, stream-failed, lost a page)",
+      "aborting, withdrawal=(stream-failed, lost a page): say failed(stream-failed, lost a page); source-aborts(7, stream-failed, lost a page)",
     "guest-ended":
       "aborting, withdrawal=(guest-ended, powered-off: by its user), ended=(powered-off, by its user): say failed(guest-ended, powered-off: by its user); source-aborts(7, guest-ended, powered-off: by its user)",
     "record open, cancelled":
-      "aborting, withdrawal=(cancelled-by-user, asked for by a user): cancel-stream; say failed(cancelled-by-user, asked for by a user); source-aborts(7, cancelled-by-user, asked for by a user)",
+      "aborting, withdrawal=(cancelled-by-user, asked for by a user): say failed(cancelled-by-user, asked for by a user); source-aborts(7, cancelled-by-user, asked for by a user)",
     "record confirmed | record forced, naming another copy": "ending: destroy-copy",
     "record confirmed, under the old token | record confirmed, naming this copy | record aborted, under the old token | record aborted, naming another copy | record forced, naming another copy, under the old token":
       "nothing",
@@ -248,7 +248,7 @@ const cells: Cells = {
       "reporting, withdrawal=(destination-lost-copy, the destination ended the migration): cancel-stream; permit-next(null); copy-seen(copy_A, 9, running, ordered, , null)",
     woke: "wake(1000)",
     "woke, after more than 30 s | woke, after 40 s | woke, after more than 40 s":
-      "aborting, withdrawal=(preparation-failed, the destination was not ready after 30 s): cancel-stream; say failed(preparation-failed, the destination was not ready after 30 s); source-aborts(7, preparation-failed, the destination was not ready after 30 s)",
+      "aborting, withdrawal=(preparation-failed, the destination was not ready after 30 s): say failed(preparation-failed, the destination was not ready after 30 s); source-aborts(7, preparation-failed, the destination was not ready after 30 s)",
   },
   copying: {
     "peer-lost":
