@@ -1,5 +1,6 @@
 // Runs the tests: every test/**/*.test.ts, or those whose path contains one of the arguments. Each file is a process
-// of its own, two at a time, with a limit on its time. The last line is always "N passed, N failed, N skipped".
+// of its own, two at a time, and is ended when none of its tests has ended for long. The last line is always
+// "N passed, N failed, N skipped".
 import { globSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { run } from "node:test";
@@ -8,7 +9,7 @@ import { styleText } from "node:util";
 import { whenLauncherGone } from "../infra/launcher.ts";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
-const fileTimeoutMs = 5 * 60_000;
+const silenceMs = 5 * 60_000;
 const filesAtOnce = 2;
 
 type Style = Parameters<typeof styleText>[0];
@@ -42,13 +43,16 @@ function runFile(file: string): Promise<FileResult> {
   let complaints = "";
   const timeout = new AbortController();
   const timer = setTimeout(() => {
-    const error = `The file was still running after ${fileTimeoutMs / 1000} s and was ended: is something left open?`;
+    const error = `No test had ended for ${silenceMs / 1000} s, and the file was ended: is something left open?`;
     print(0, `${paint("red", "✖")} ${error}`);
     result.failures.push({ title: file, error });
     timeout.abort();
-  }, fileTimeoutMs);
+  }, silenceMs);
 
   const signal = AbortSignal.any([timeout.signal, interrupted.signal]);
+  const oneHasEnded = () => {
+    if (!signal.aborted) timer.refresh();
+  };
   const stream = run({ files: [path], isolation: "process", signal });
   stream.on("test:start", ({ name, nesting }) => {
     names.length = nesting;
@@ -56,6 +60,7 @@ function runFile(file: string): Promise<FileResult> {
     printed = Math.min(printed, nesting);
   });
   stream.on("test:pass", ({ name, nesting, details, skip, todo }) => {
+    oneHasEnded();
     if (details.type === "suite" || name === path) return;
     if (skip !== undefined || todo !== undefined) {
       const reason = [skip, todo].find((text) => typeof text === "string" && text !== "") ?? "no reason given";
@@ -68,6 +73,7 @@ function runFile(file: string): Promise<FileResult> {
     print(nesting, `${paint("green", "✔")} ${name}${duration}`);
   });
   stream.on("test:fail", ({ name, nesting, details }) => {
+    oneHasEnded();
     // A suite or file fails with its tests, which have been told one by one.
     const kind = (details.error as { failureType?: string }).failureType;
     if (kind === "subtestsFailed" || signal.aborted) return;

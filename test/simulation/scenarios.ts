@@ -1,5 +1,6 @@
 // Many scenarios in a row, for tests: the first broken promise is told with its seed, the rare points are counted.
 import assert from "node:assert/strict";
+import { test } from "node:test";
 import { type Outcome, playScenario, type ScenarioOptions } from "./scenario.ts";
 import { Counts } from "./sometimes.ts";
 
@@ -12,8 +13,31 @@ export type Sum = {
   asked: number;
 };
 
-export async function playAll(from: number, to: number, options: Omit<ScenarioOptions, "seed"> = {}): Promise<Sum> {
-  const sum: Sum = { scenarios: 0, counts: new Counts(), simulatedMs: 0, migrations: 0, faults: 0, asked: 0 };
+const nothing = (): Sum => ({ scenarios: 0, counts: new Counts(), simulatedMs: 0, migrations: 0, faults: 0, asked: 0 });
+
+/** One test for each hundred of them, and one for the rare points of them all. */
+export function testScenarios(from: number, to: number): void {
+  const sum = nothing();
+  for (let first = from; first <= to; first += 100) {
+    const last = Math.min(first + 99, to);
+    test(`scenarios ${first} to ${last} keep every promise`, async () => {
+      await playAll(first, last, {}, sum);
+    });
+  }
+  test(`scenarios ${from} to ${to} come by every rare point`, () => {
+    console.log(tell(sum));
+    assert.equal(sum.scenarios, to - from + 1, "a promise was broken before");
+    mustReachAll(sum);
+  });
+}
+
+/** @param sum what is added to */
+export async function playAll(
+  from: number,
+  to: number,
+  options: Omit<ScenarioOptions, "seed"> = {},
+  sum: Sum = nothing(),
+): Promise<Sum> {
   for (let seed = from; seed <= to; seed++) {
     const outcome = await playScenario({ seed, ...options });
     mustHold(outcome);
@@ -32,11 +56,11 @@ export function mustHold({ seed, hosts, broken }: Outcome): void {
 }
 
 /** A simulation that never gets to a point proves nothing about it. */
-export function mustReachAll({ counts }: Sum): void {
+function mustReachAll({ counts }: Sum): void {
   assert.deepEqual(counts.missed(), [], "points that no scenario came by");
 }
 
-export function tell(sum: Sum): string {
+function tell(sum: Sum): string {
   const hours = (sum.simulatedMs / 3_600_000).toFixed(1);
   return (
     `${sum.scenarios} scenarios, ${hours} simulated hours, ${sum.asked} wishes, ${sum.migrations} migrations, ` +
