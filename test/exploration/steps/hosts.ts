@@ -1,4 +1,5 @@
 // Hosts and their agents: they claim, die, come back, reboot, are cut off, and may be gone for good.
+import { hasEnded } from "../../../functions/domain/vms.ts";
 import {
   accept,
   beginAtDestination,
@@ -136,15 +137,18 @@ function downSteps({ before, fault }: Adders, h: number): void {
       wipe(world, h, false);
     });
   }
+  const isToStart = before.vms.some((vm) => vm.owner?.hostId === name && !hasEnded(vm));
+  if (hasWork || hasCopies || isToStart) {
+    fault("losses", `${name} is gone`, (world) => {
+      reboot(world, h);
+      putHost(world, h, { agent: "gone", isAway: false, isUnplugged: false });
+    });
+  }
   if (!hasWork && !hasCopies) return;
   fault("reboots", `${name} reboots`, (world) => reboot(world, h));
   fault("wipes", `${name} reboots and has lost its journal`, (world) => {
     reboot(world, h);
     wipe(world, h, true);
-  });
-  fault("losses", `${name} is gone`, (world) => {
-    reboot(world, h);
-    putHost(world, h, { agent: "gone", isAway: false, isUnplugged: false });
   });
 }
 
@@ -215,10 +219,12 @@ function comeBack(world: World, h: number): void {
 }
 
 /** Cut off for as long as it takes. */
-function cutSteps({ before, add, fault }: Adders, h: number): void {
+function cutSteps({ before, add, fault, options }: Adders, h: number): void {
   const { isAway, isUnplugged } = hostAt(before, h);
   const name = hostIds[h];
   const hasWork = sidesAt(before, h).some(({ m, side }) => isUnfinished(moveAt(before, m), side));
+  const owns = before.vms.some((vm) => vm.owner?.hostId === name && !hasEnded(vm));
+  const mayBeCalledLost = options.features.has("lies") && owns;
   if (isAway) {
     add(`${name} reaches the control plane again`, "plain", (world) => {
       putHost(world, h, { isAway: false });
@@ -227,7 +233,7 @@ function cutSteps({ before, add, fault }: Adders, h: number): void {
         putHost(world, h, { isNewLife: false });
       }
     });
-  } else if (hasWork && before.hosts[h]?.agent !== "gone")
+  } else if ((hasWork || mayBeCalledLost) && before.hosts[h]?.agent !== "gone")
     fault("cuts", `${name} is cut off from the control plane`, (world) => putHost(world, h, { isAway: true }));
   if (isUnplugged) {
     add(`${name} reaches the migration network again`, "plain", (world) => putHost(world, h, { isUnplugged: false }));

@@ -11,11 +11,14 @@ import {
   type Host,
   hostAt,
   hostIds,
+  hostOf,
+  machineOf,
   moveAt,
   type Owed,
   putGuest,
   putHost,
   putQueue,
+  type Side,
   sidesAt,
   vmAt,
   type World,
@@ -34,7 +37,8 @@ export function operatorSteps(adders: Adders): void {
     if (host.agent === "gone" && options.features.has("returns")) {
       add(`${hostIds[h]} is switched on again`, "wish", (world) => putHost(world, h, { agent: "down" }));
     }
-    if (host.agent === "up" && host.isDeclaredLost && !host.isAway && !host.isNewLife) {
+    const isTold = host.agent === "up" && host.isDeclaredLost && !host.isAway && !host.isNewLife;
+    if (isTold && before.rules.habits.takesANewLife) {
       add(`${hostIds[h]} hears that its incarnation has ended, and goes on under a new one`, "plain", (world) =>
         restartAgent(world, h),
       );
@@ -127,6 +131,18 @@ export function beHeardAgain(world: World, h: number): void {
   }
 }
 
+/** Its host was not lost after all, and the record still names it. */
+function ownAgain(world: World, v: number, copyId: string): void {
+  if (!guestAt(world, v).copies.some(({ id, isDisowned }) => id === copyId && isDisowned)) return;
+  putGuest(world, v, {
+    copies: guestAt(world, v).copies.map((copy) => {
+      if (copy.id !== copyId) return copy;
+      const { isDisowned: _before, ...own } = copy;
+      return own;
+    }),
+  });
+}
+
 /** A host that is back does what its duty says of a copy that its record may have left behind. */
 function oweStep({ before, add }: Adders, v: number, owed: Owed): void {
   const { copyId, host: h, duty } = owed;
@@ -155,7 +171,14 @@ function oweStep({ before, add }: Adders, v: number, owed: Owed): void {
   }
   const isOwners = isOwner(vm, { hostId: hostIds[h] as string, copyId });
   if (isOwners && !hasEnded(vm)) {
-    add(`${name} owns ${copyId} as ever`, "plain", done);
+    // The claim that brings the duty brings the migration as well.
+    const isToClaim = host.slot && moveAt(before, host.slot.move).record[host.slot.side].copyId === copyId;
+    if (isToClaim) return;
+    add(`${name} owns ${copyId} as ever`, "plain", (world) => {
+      // In motion its loss is still what the migration has seen of it.
+      if (vm.migrationId === null) ownAgain(world, v, copyId);
+      done(world);
+    });
     return;
   }
   if (duty.wantedRunState === "stopped") {
@@ -178,6 +201,8 @@ function oweStep({ before, add }: Adders, v: number, owed: Owed): void {
   if (isThere && copy.machine === "running") {
     add(`${name} says that ${copyId} runs after all`, "plain", (world) => {
       seeAtRest(world, v, "running", "ordered");
+      // In motion its loss is still what the migration has seen of it.
+      if (vm.migrationId === null) ownAgain(world, v, copyId);
       done(world);
     });
     return;
@@ -218,6 +243,7 @@ function forceSteps(adders: Adders, v: number): void {
       const decision = before.rules.decideMotion(motionOf(before, m), event, context(null));
       if (decision.kind !== "move") continue;
       add(name, "plain", (world) => {
+        checkForce(world, m);
         putMotion(world, m, decision.motion);
         putGuest(world, v, { isExcused: true });
       });
@@ -234,9 +260,20 @@ function forceSteps(adders: Adders, v: number): void {
   if (m < 0 || (moveAt(before, m).record.takeBack && moveAt(before, m).record.takeBack?.refused === null)) return;
   const wished = before.rules.wishTakeBack(motionOf(before, m), lostEndsOf(before, m), statement, context(null));
   if (wished.kind !== "wish") return;
-  add(`M${m} an operator asks the source to take its copy back`, "plain", (world) =>
-    putMotion(world, m, wished.motion),
-  );
+  add(`M${m} an operator asks the source to take its copy back`, "plain", (world) => {
+    checkForce(world, m);
+    putMotion(world, m, wished.motion);
+  });
+}
+
+/** V8: who may still decide is neither declared lost nor a source that has nothing left. */
+function checkForce(world: World, m: number): void {
+  const { record } = moveAt(world, m);
+  const mayDecide = (side: Side): boolean =>
+    !hostAt(world, hostOf(moveAt(world, m), side)).isDeclaredLost &&
+    !(side === "source" && ["ended", "none"].includes(machineOf(world, m, side)));
+  if (mayDecide("destination") || (record.verdict.kind === "open" && mayDecide("source")))
+    blame(world, "force: a verdict is forced over a host that may still decide");
 }
 
 function lostEndsOf(world: World, m: number) {

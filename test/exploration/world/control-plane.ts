@@ -11,6 +11,7 @@ import type { AgentReport } from "../../../schemas/agent.ts";
 import type { EndReason, MigrationRecord } from "../../../schemas/migration.ts";
 import { isRefused } from "./agents.ts";
 import {
+  blame,
   hostAt,
   hostIds,
   hostOf,
@@ -125,6 +126,17 @@ export function openMove(world: World, v: number, to: number): void {
 /** A report of one end of a migration reaches the table. */
 export function apply(world: World, m: number, side: Side, report: AgentReport): ReportOutcome {
   if (isRefused(world, m, side)) return "later";
+  const { record } = moveAt(world, m);
+  const outcome = take(world, m, side, report);
+  if (
+    moveAt(world, m).record.verdict !== record.verdict &&
+    hostAt(world, hostOf(moveAt(world, m), side)).isDeclaredLost
+  )
+    blame(world, "force: a verdict is moved by an incarnation that was declared lost");
+  return outcome;
+}
+
+function take(world: World, m: number, side: Side, report: AgentReport): ReportOutcome {
   switch (report.kind) {
     case "migration-progressed":
     case "gap-measured":

@@ -73,6 +73,8 @@ export type Habits = {
   awaitsItsPart: boolean;
   /** A start from disk waits for the lock file. */
   waitsForLock: boolean;
+  /** A host that hears that its incarnation was declared lost goes on under a new one. */
+  takesANewLife: boolean;
 };
 
 export const production: Rules = {
@@ -114,6 +116,7 @@ export const production: Rules = {
     refusesTheLost: true,
     awaitsItsPart: true,
     waitsForLock: true,
+    takesANewLife: true,
   },
   tries: 1,
   keepsTokensAtOnce: false,
