@@ -35,8 +35,10 @@ export const parts: Part[] = [
     group: "rule",
     files: [
       "agents/domain/role.ts",
+      "agents/domain/source-state.ts",
       "agents/domain/source.ts",
       "agents/domain/source-steps.ts",
+      "agents/domain/destination-state.ts",
       "agents/domain/destination.ts",
       "agents/domain/destination-steps.ts",
     ],
@@ -46,6 +48,7 @@ export const parts: Part[] = [
     group: "rule",
     files: [
       "agents/adapters/lock-rule.ts",
+      "agents/adapters/exclusive-file.ts",
       "agents/adapters/sqlite-lock-file.ts",
       "agents/adapters/file-gate.ts",
       "agents/supervisor/lock-hold.ts",
@@ -74,6 +77,11 @@ export const parts: Part[] = [
       "functions/domain/standings.ts",
     ],
     tests: recordTests,
+  },
+  {
+    group: "core",
+    files: ["agents/adapters/sealed-log.ts", "agents/adapters/file-journal.ts"],
+    tests: ["test/agents/adapters/sealed-log.test.ts", "test/agents/adapters/journal.test.ts"],
   },
   {
     group: "core",

@@ -1,13 +1,16 @@
 // npm run mutation: changes the code in small ways, one at a time, and looks whether a test notices (docs/mutation.md).
 // The tool is installed beside this file, and only by this.
-import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
-import { readArguments, readChoice } from "../../cli/arguments.ts";
+import { readArguments, readChoice, readInteger } from "../../cli/arguments.ts";
 import { UsageError } from "../../cli/exit.ts";
 import { showTable } from "../../cli/units.ts";
 import { type Part, parts } from "./groups.ts";
-import { type FileScore, type Listed, type Report, readListed, type Survivor, scoreOf } from "./score.ts";
+import { cellsOf, countsOf, isCurrent, readResults, shareOf, totalOf, writeResults } from "./page.ts";
+import { type FileScore, type Report, readListed, type Survivor, scoreOf } from "./score.ts";
 
 const root = dirname(dirname(import.meta.dirname));
 const here = import.meta.dirname;
@@ -15,7 +18,9 @@ const here = import.meta.dirname;
 const scratchName = `.mutation/${process.pid}`;
 const scratch = join(root, scratchName);
 const reportPath = join(scratch, "report.json");
-const mostOfCore = 90;
+const mostOfCore = 0.9;
+
+const endings = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
 function install(): void {
   if (existsSync(join(here, "node_modules"))) return;
@@ -24,7 +29,7 @@ function install(): void {
   if (status !== 0) throw new Error("npm ci failed in test/mutation");
 }
 
-function mutate(tests: readonly string[], files: readonly string[]): Report {
+async function mutate(tests: readonly string[], files: readonly string[], concurrency: number): Promise<Report> {
   mkdirSync(scratch, { recursive: true });
   const config = {
     testRunner: "tap",
@@ -37,7 +42,7 @@ function mutate(tests: readonly string[], files: readonly string[]): Report {
       nodeArgs: ["--disable-warning=ExperimentalWarning", "--test-reporter=tap", "-r", "{{hookFile}}", "{{testFile}}"],
     },
     coverageAnalysis: "perTest",
-    concurrency: 2,
+    concurrency,
     tempDirName: `${scratchName}/sandbox`,
     tsconfigFile: "none.json",
     reporters: ["progress-append-only", "json"],
@@ -48,110 +53,73 @@ function mutate(tests: readonly string[], files: readonly string[]): Report {
   const configPath = join(scratch, "config.json");
   writeFileSync(configPath, JSON.stringify(config));
   const stryker = join(here, "node_modules/@stryker-mutator/core/bin/stryker.js");
-  const { status } = spawnSync(process.execPath, [stryker, "run", configPath], {
+  // Tests are ended in their midst, and leave their folders and processes behind: they get a folder of their own, not
+  // in `scratch`, since the path of a socket must be short; and a group of their own.
+  const folder = mkdtempSync(join(tmpdir(), "drover-mutation-"));
+  const child = spawn(process.execPath, [stryker, "run", configPath], {
     cwd: root,
     stdio: ["ignore", 2, 2],
-    // It starts each test as "node".
+    detached: true,
     env: {
       ...process.env,
       DROVER_HISTORIES: "500",
+      TMPDIR: folder,
+      // It starts each test as "node".
       PATH: `${dirname(process.execPath)}${delimiter}${process.env["PATH"] ?? ""}`,
     },
   });
-  if (status !== 0) throw new Error(`the mutation tool ended with ${status}`);
+  const endGroup = (signal: NodeJS.Signals) => {
+    try {
+      if (child.pid !== undefined) process.kill(-child.pid, signal);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+    }
+  };
+  const end = () => endGroup("SIGTERM");
+  for (const signal of endings) process.on(signal, end);
+  try {
+    const [status] = await once(child, "exit");
+    if (status !== 0) throw new Error(`the mutation tool ended with ${status}`);
+  } finally {
+    for (const signal of endings) process.off(signal, end);
+    endGroup("SIGKILL");
+    rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+  }
   return JSON.parse(readFileSync(reportPath, "utf8")) as Report;
 }
-
-const percent = ({ killed, survivors, listed }: FileScore): string => {
-  const good = killed + listed.length;
-  const all = good + survivors.length;
-  return all === 0 ? "–" : `${((good / all) * 100).toFixed(1)} %`;
-};
 
 const describe = ({ file, line, column, mutator, from, to }: Survivor): string =>
   `${file}:${line}:${column} ${mutator}\n    ${from}\n    → ${to}`;
 
-function section(group: Part["group"], scores: FileScore[], listed: readonly Listed[], minutes: number): string {
-  const sum = (count: (score: FileScore) => number) => scores.reduce((total, score) => total + count(score), 0);
-  const all: FileScore = {
-    file: "all",
-    killed: sum(({ killed }) => killed),
-    listed: scores.flatMap((score) => score.listed),
-    survivors: scores.flatMap(({ survivors }) => survivors),
-  };
-  const row = (name: string, score: FileScore) =>
-    `| ${name} | ${score.killed} | ${score.listed.length} | ${score.survivors.length} | ${percent(score)} |`;
-  const files = new Set(scores.map(({ file }) => file));
-  const equivalent = listed.filter(({ file }) => files.has(file));
-  return [
-    `## ${titles[group]}`,
-    "",
-    `${all.killed + all.listed.length + all.survivors.length} mutants in ${minutes} min.`,
-    "",
-    "| File | Killed | Equivalent | Survived | Score |",
-    "|---|---:|---:|---:|---:|",
-    ...scores.map((score) => row(`\`${score.file}\``, score)),
-    row("all", all),
-    "",
-    ...(equivalent.length > 0 ? ["Equivalent, with the reason:", ""] : []),
-    ...equivalent.map(({ file, from, to, why }) => `- \`${file}\`: \`${oneLine(from)}\` → \`${oneLine(to)}\`: ${why}`),
-    ...(equivalent.length > 0 ? [""] : []),
-    ...(all.survivors.length > 0 ? ["Survived:", ""] : []),
-    ...all.survivors.map(
-      ({ file, line, from, to }) => `- \`${file}\` line ${line}: \`${oneLine(from)}\` → \`${oneLine(to)}\``,
-    ),
-    ...(all.survivors.length > 0 ? [""] : []),
-  ].join("\n");
-}
-const titles = { rule: "The commit rule", core: "The rest of the core" } as const;
-
-const oneLine = (text: string): string => {
-  const line = text.replace(/\s+/g, " ").replaceAll("|", "\\|").replaceAll("`", "'");
-  return line.length > 120 ? `${line.slice(0, 120)} …` : line;
-};
-
-/** A part that was not run keeps what stands there. */
-function writePage(sections: ReadonlyMap<Part["group"], string>): void {
-  const path = join(root, "docs/mutation.md");
-  const markOf = (group: Part["group"]) => `<!-- ${group}: written by npm run mutation -- --write -->\n`;
-  let page = readFileSync(path, "utf8");
-  for (const group of ["rule", "core"] as const) {
-    const text = sections.get(group);
-    if (text === undefined) continue;
-    const from = page.indexOf(markOf(group));
-    if (from === -1) throw new Error(`docs/mutation.md has no place for ${group}`);
-    const begin = from + markOf(group).length;
-    const next = page.indexOf("<!-- ", begin);
-    const rest = next === -1 ? "" : `\n${page.slice(next)}`;
-    page = `${page.slice(0, begin)}\n${text}${rest}`;
-  }
-  writeFileSync(path, page);
-}
-
-function main(): number {
+async function main(): Promise<number> {
   const text = { type: "string" } as const;
   const flag = { type: "boolean", default: false } as const;
-  const { values } = readArguments(process.argv.slice(2), { only: text, file: text, write: flag });
+  const options = { only: text, file: text, changed: flag, concurrency: text, write: flag };
+  const { values } = readArguments(process.argv.slice(2), options);
   const only = readChoice("only", values.only, ["rule", "core", "all"] as const, "all");
+  const concurrency = readInteger("concurrency", values.concurrency, { min: 1, max: 64, usual: 2 });
   const [name = "", lines] = values.file?.split(":") ?? [];
   if (lines !== undefined && !/^\d+-\d+$/.test(lines)) throw new UsageError("--file: lines are given as NAME:FROM-TO");
+  if (values.write && lines) throw new UsageError("--write: the tables are of whole files, not of some lines");
+  const results = readResults();
+  const isChosen = (file: string) => file.includes(name) && !(values.changed && isCurrent(file, results));
   const chosen = parts
     .filter(({ group }) => only === "all" || group === only)
-    .map((part) => ({ ...part, files: part.files.filter((file) => file.includes(name)) }))
+    .map((part) => ({ ...part, files: part.files.filter(isChosen) }))
     .filter(({ files }) => files.length > 0);
-  if (chosen.length === 0) throw new UsageError(`--file: no file under mutation has "${name}" in its path`);
-  if (values.write && name !== "") throw new UsageError("--write: the table is of all files, not of some");
+  if (chosen.length === 0 && !values.changed)
+    throw new UsageError(`--file: no file under mutation has "${name}" in its path`);
   install();
   const listed = readListed();
   const scores: { group: Part["group"]; score: FileScore }[] = [];
-  const spentMs = { rule: 0, core: 0 };
   try {
     for (const { group, files, tests } of chosen) {
       const mutated = files.map((file) => (lines ? `${file}:${lines}` : file));
-      const beganAtMs = performance.now();
-      for (const score of scoreOf(mutate(tests, mutated), listed)) scores.push({ group, score });
-      spentMs[group] += performance.now() - beganAtMs;
+      const found = scoreOf(await mutate(tests, mutated, concurrency), listed);
+      for (const score of found) scores.push({ group, score });
+      if (values.write) writeResults(found);
     }
+    if (values.write) writeResults([]);
   } finally {
     rmSync(scratch, { recursive: true, force: true });
   }
@@ -161,38 +129,21 @@ function main(): number {
   for (const { score } of scores)
     for (const survivor of score.survivors) process.stdout.write(`${describe(survivor)}\n`);
   for (const { file, from, to } of stale) process.stdout.write(`listed, and not met: ${file}: ${from} → ${to}\n`);
-  const cells = scores.map(({ group, score }) => [
-    score.file,
-    group,
-    String(score.killed),
-    String(score.listed.length),
-    String(score.survivors.length),
-    percent(score),
-  ]);
+  const cells = scores.map(({ group, score }) => [score.file, group, ...cellsOf(countsOf(score))]);
   process.stdout.write(
     `\n${showTable([["file", "part", "killed", "equivalent", "survived", "score"], ...cells], "")}\n`,
   );
-  if (values.write) {
-    const sections = [...new Set(scores.map(({ group }) => group))].map((group) => {
-      const ofGroup = scores.filter((each) => each.group === group).map(({ score }) => score);
-      return [group, section(group, ofGroup, listed, Math.ceil(spentMs[group] / 60_000))] as const;
-    });
-    writePage(new Map(sections));
-  }
-
-  const ofRule = scores.filter(({ group }) => group === "rule").flatMap(({ score }) => score.survivors);
-  const ofCore = scores.filter(({ group }) => group === "core").map(({ score }) => score);
-  const killed = ofCore.reduce((sum, score) => sum + score.killed + score.listed.length, 0);
-  const all = killed + ofCore.reduce((sum, score) => sum + score.survivors.length, 0);
-  const isCoreGood = all === 0 || (killed / all) * 100 >= mostOfCore;
-  process.stdout.write(
-    `\nthe commit rule: ${ofRule.length} survived unlisted; the rest of the core: ${all === 0 ? "not run" : `${((killed / all) * 100).toFixed(1)} %`}\n`,
-  );
-  return ofRule.length === 0 && isCoreGood && stale.length === 0 ? 0 : 1;
+  const totalOfGroup = (wanted: Part["group"]) =>
+    totalOf(scores.filter(({ group }) => group === wanted).map(({ score }) => countsOf(score)));
+  const rule = totalOfGroup("rule");
+  const core = totalOfGroup("core");
+  const share = `${(shareOf(core) * 100).toFixed(1)} %`;
+  process.stdout.write(`\nthe commit rule: ${rule.survived} survived unlisted; the rest of the core: ${share}\n`);
+  return rule.survived === 0 && shareOf(core) >= mostOfCore && stale.length === 0 ? 0 : 1;
 }
 
 try {
-  process.exitCode = main();
+  process.exitCode = await main();
 } catch (error) {
   console.error(error instanceof UsageError ? `mutation: ${error.message}` : error);
   process.exitCode = error instanceof UsageError ? 2 : 1;

@@ -11,11 +11,12 @@ type Mutant = {
 /** The mutation testing report schema, as far as it is read here. */
 export type Report = { files: { [file: string]: { source: string; mutants: Mutant[] } } };
 
-export type Survivor = { file: string; line: number; column: number; mutator: string; from: string; to: string };
+/** What stood there and what was put there, white space as one blank. */
+export type Mutation = { from: string; to: string };
+export type Survivor = Mutation & { file: string; line: number; column: number; mutator: string };
 /** `listed`: entries of the list that were met, once for each mutant. */
-export type FileScore = { file: string; killed: number; listed: Listed[]; survivors: Survivor[] };
-/** `from` and `to`: what stood there and what was put there, white space as one blank. */
-export type Listed = { file: string; from: string; to: string; why: string };
+export type FileScore = { file: string; source: string; killed: number; listed: Listed[]; survivors: Survivor[] };
+export type Listed = Mutation & { file: string; why: string };
 
 const killing = new Set(["Killed", "Timeout"]);
 const surviving = new Set(["Survived", "NoCoverage"]);
@@ -26,20 +27,22 @@ export function readListed(): Listed[] {
 
 export function scoreOf(report: Report, listed: readonly Listed[]): FileScore[] {
   return Object.entries(report.files).map(([file, { source, mutants }]) => {
-    const score: FileScore = { file, killed: 0, listed: [], survivors: [] };
+    const score: FileScore = { file, source, killed: 0, listed: [], survivors: [] };
     for (const mutant of mutants) {
       if (killing.has(mutant.status)) score.killed++;
       if (!surviving.has(mutant.status)) continue;
       const { start, end } = mutant.location;
       const from = squeeze(textAt(source, start, end));
       const to = squeeze(mutant.replacement);
-      const known = listed.find((each) => each.file === file && each.from === from && each.to === to);
+      const known = listed.find((each) => each.file === file && isSame(each, { from, to }));
       if (known) score.listed.push(known);
       else score.survivors.push({ file, ...start, mutator: mutant.mutatorName, from, to });
     }
     return score;
   });
 }
+
+export const isSame = (one: Mutation, other: Mutation): boolean => one.from === other.from && one.to === other.to;
 
 export const squeeze = (text: string): string => text.replace(/\s+/g, " ").trim();
 

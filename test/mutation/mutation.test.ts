@@ -1,9 +1,10 @@
-// The list of equivalent mutants: each has a reason, and what it is about still stands in its file.
+// What the mutation run is told and what it wrote: the list of equivalent mutants, the results and their tables.
 import assert from "node:assert/strict";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { parts } from "./groups.ts";
+import { judge, pageOf, readResults } from "./page.ts";
 import { readListed, squeeze, textAt } from "./score.ts";
 
 const root = join(import.meta.dirname, "../..");
@@ -26,4 +27,22 @@ test("what a mutant replaces is cut out of its file by line and column", () => {
   const source = "one two\nthree four\nfive";
   assert.equal(textAt(source, { line: 1, column: 5 }, { line: 1, column: 8 }), "two");
   assert.equal(squeeze(textAt(source, { line: 1, column: 5 }, { line: 2, column: 6 })), "two three");
+});
+
+test("the tables of docs/mutation.md are those of the results", () => {
+  const page = readFileSync(join(root, "docs/mutation.md"), "utf8");
+  assert.equal(pageOf(page, readResults(), readListed()), page);
+});
+
+test("a survivor that is listed counts as equivalent, and of its own file alone", () => {
+  const [survivor, other] = [
+    { from: "a < b", to: "a <= b" },
+    { from: "a < b", to: "true" },
+  ];
+  const results = { "agents/domain/role.ts": { source: "", killed: 5, survived: [survivor, other] } };
+  const countsWith = (file: string) =>
+    judge("rule", results, [{ ...survivor, file, why: "" }]).find((each) => each.file === "agents/domain/role.ts")
+      ?.counts;
+  assert.deepEqual(countsWith("agents/domain/role.ts"), { killed: 5, equivalent: 1, survived: 1 });
+  assert.deepEqual(countsWith("agents/domain/source.ts"), { killed: 5, equivalent: 0, survived: 2 });
 });
