@@ -37,7 +37,9 @@ function exploreAll(chosen: readonly Scenario[]): boolean {
   // What a shared machine gives to others does not count for this.
   const { user, system } = process.cpuUsage();
   const seconds = `${Math.round((performance.now() - beganAtMs) / 1000)} s`;
-  say(`${states + record.states} states in total, ${seconds}, ${Math.round((user + system) / 1e6)} s of processor time`);
+  say(
+    `${states + record.states} states in total, ${seconds}, ${Math.round((user + system) / 1e6)} s of processor time`,
+  );
   return isGood;
 }
 
