@@ -22,7 +22,7 @@ export async function openFileJournal(folder: string): Promise<Journal> {
   for (const name of await readdir(folder)) {
     const path = join(folder, name);
     if (name.endsWith(temporarySuffix))
-      await rm(path, { force: true }); // Never renamed, so never answered for.
+      await rm(path); // Never renamed, so never answered for.
     else if (name === tokensFile) tokens = readSealed(path, TokenTable);
     else if (name === standingFile) standing = readSealed(path, TableStandingEntry);
     else if (name.endsWith(".json")) {
@@ -86,7 +86,6 @@ function fileJournal(
     prove: () => serial.run(() => tokenLog.write(JSON.stringify(tokens))),
     forget: (migrationId) =>
       serial.run(async () => {
-        if (!entries.has(migrationId)) return;
         close(migrationId);
         await rm(pathOf(migrationId), { force: true });
         await syncFolder(folder);
@@ -99,7 +98,7 @@ function readSealed<T>(path: string, schema: z.ZodType<T>): T {
   try {
     const parsed = schema.safeParse(JSON.parse(new SealedLog(path).read() ?? "null"));
     if (parsed.success) return parsed.data;
-    throw new DamagedLog(parsed.error.issues[0]?.message ?? "it is not of its schema");
+    throw new DamagedLog(parsed.error.issues.map(({ message }) => message).join("; "));
   } catch (error) {
     throw error instanceof DamagedLog ? damaged(path, error.message) : error;
   }

@@ -107,6 +107,23 @@ export function journalContract(name: string, makeBench: () => Promise<JournalBe
       assert.deepEqual((await bench.open()).migrations(), [second]);
     });
 
+    test("a migration of the life before is forgotten as well", async () => {
+      const entry = await makeEntry();
+      await (await bench.open()).write(entry);
+      const journal = await bench.open();
+      await journal.forget(entry.migrationId);
+      assert.deepEqual((await bench.open()).migrations(), []);
+    });
+
+    test("whether its disk takes writes is proven by one that changes nothing", async () => {
+      const journal = await bench.open();
+      await journal.raiseToken("vm-1", 7);
+      await journal.prove();
+      assert.equal((await bench.open()).highestToken("vm-1"), 7);
+      await bench.breakDisk();
+      await assert.rejects(journal.prove());
+    });
+
     test("a write that cannot be made durable is refused and not remembered", async () => {
       const journal = await bench.open();
       const entry = await makeEntry();

@@ -79,7 +79,7 @@ export const parts: Part[] = [
     tests: recordTests,
   },
   {
-    group: "core",
+    group: "rule",
     files: ["agents/adapters/sealed-log.ts", "agents/adapters/file-journal.ts"],
     tests: ["test/agents/adapters/sealed-log.test.ts", "test/agents/adapters/journal.test.ts"],
   },

@@ -40,6 +40,7 @@ export function watchFiles(t: TestContext, nameOf: (path: string) => string): st
   for (const [name, word] of [
     ["writeSync", "write"],
     ["fsyncSync", "sync"],
+    ["fdatasyncSync", "sync data"],
     ["closeSync", "close"],
   ] as const) {
     onFileCall(t, name, (call, file, ...rest) => {
