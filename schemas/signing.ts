@@ -22,7 +22,8 @@ export function fromBase64Url(text: string): Uint8Array<ArrayBuffer> {
 export function toBase64(bytes: Uint8Array): string {
   let binary = "";
   for (let from = 0; from < bytes.length; from += 4096) {
-    binary += String.fromCharCode(...bytes.subarray(from, from + 4096));
+    // Spread, each byte would pass through an iterator.
+    binary += String.fromCharCode.apply(null, bytes.subarray(from, from + 4096) as unknown as number[]);
   }
   return btoa(binary);
 }

@@ -140,7 +140,7 @@ export class LocalCopyHost {
     const memory = {
       write: async (written: CopyMemo) => {
         await durable?.write(written);
-        kept.memo = structuredClone(written);
+        kept.memo = JSON.parse(JSON.stringify(written)); // As from a file.
       },
     };
     const ports: SupervisorPorts = {

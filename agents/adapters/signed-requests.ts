@@ -61,13 +61,16 @@ export class SignedRequests {
     signal: AbortSignal,
     timeoutMs: number,
   ): Promise<HttpAnswer> {
-    const timeout = new AbortController();
-    const stopTimer = this.clock.after(timeoutMs, () => timeout.abort(new Error(`no answer within ${timeoutMs} ms`)));
-    const either = AbortSignal.any([signal, timeout.signal]);
+    const either = new AbortController();
+    const stopTimer = this.clock.after(timeoutMs, () => either.abort(new Error(`no answer within ${timeoutMs} ms`)));
+    const onAbort = () => either.abort(signal.reason);
+    if (signal.aborted) onAbort();
+    else signal.addEventListener("abort", onAbort, { once: true });
     try {
-      return await Promise.race([this.#exchange(method, path, body, either), aborted(either)]);
+      return await Promise.race([this.#exchange(method, path, body, either.signal), aborted(either.signal)]);
     } finally {
       stopTimer();
+      signal.removeEventListener("abort", onAbort);
     }
   }
 

@@ -3,7 +3,7 @@ import type { Change, CommitOutcome, Expected, Item, Key, RangeQuery, Table } fr
 import { boundsOf, checkKeys, checkRange, compareUtf8, decodeData, encodeChanges } from "./table-input.ts";
 
 /** Data is kept as JSON text: what was handed in can change afterwards without changing the table. */
-type Row = { sort: string; revision: number; schemaVersion: number; text: string };
+type Row = { sort: string; revision: number; schemaVersion: number; text: string; data?: Item["data"] };
 type Partitions = Map<string, Row[]>;
 
 export interface MemoryTable extends Table {
@@ -15,7 +15,13 @@ export interface MemoryTable extends Table {
 }
 export type MemorySnapshot = { readonly partitions: ReadonlyMap<string, readonly Row[]> };
 
-export function createMemoryTable(): MemoryTable {
+export type MemoryTableOptions = {
+  /** What is handed out is made once and cannot be changed, where it is made anew each time by default: it costs less, and
+   *  whoever changes what he was given is found out. */
+  handsOutFrozen?: boolean;
+};
+
+export function createMemoryTable({ handsOutFrozen = false }: MemoryTableOptions = {}): MemoryTable {
   let partitions: Partitions = new Map();
   let isClosed = false;
 
@@ -28,6 +34,18 @@ export function createMemoryTable(): MemoryTable {
     if (!rows) return null;
     const row = rows[firstNotBelow(rows, key.sort)];
     return row?.sort === key.sort ? row : null;
+  }
+
+  function itemAt(key: Key): Item | null {
+    const row = find(key);
+    return row === null ? null : toItem(key.partition, row);
+  }
+
+  function toItem(partition: string, row: Row): Item {
+    const { sort, revision, schemaVersion, text } = row;
+    if (!handsOutFrozen) return { partition, sort, revision, schemaVersion, data: decodeData(text) };
+    row.data ??= frozen(decodeData(text));
+    return { partition, sort, revision, schemaVersion, data: row.data };
   }
 
   function put(key: Key, row: Row): void {
@@ -48,7 +66,7 @@ export function createMemoryTable(): MemoryTable {
     async get(keys: readonly Key[]): Promise<(Item | null)[]> {
       refuseClosed();
       checkKeys(keys);
-      return keys.map((key) => asItem(key.partition, find(key)));
+      return keys.map(itemAt);
     },
 
     async query(range: RangeQuery): Promise<{ items: Item[]; next: string | null }> {
@@ -70,7 +88,7 @@ export function createMemoryTable(): MemoryTable {
       const encoded = encodeChanges(changes);
       const failed = encoded.filter((change) => !isAsExpected(find(change.key), change.expected));
       if (failed.length > 0) {
-        const standing = failed.map(({ key }) => ({ key, item: asItem(key.partition, find(key)) }));
+        const standing = failed.map(({ key }) => ({ key, item: itemAt(key) }));
         return { kind: "conflict", standing };
       }
       for (const change of encoded) {
@@ -108,13 +126,10 @@ function isAsExpected(row: Row | null, expected: Expected): boolean {
   return expected === "absent" ? row === null : row?.revision === expected;
 }
 
-function asItem(partition: string, row: Row | null): Item | null {
-  return row === null ? null : toItem(partition, row);
-}
-
-function toItem(partition: string, row: Row): Item {
-  const { sort, revision, schemaVersion, text } = row;
-  return { partition, sort, revision, schemaVersion, data: decodeData(text) };
+function frozen<T>(value: T): T {
+  if (typeof value !== "object" || value === null) return value;
+  for (const member of Object.values(value)) frozen(member);
+  return Object.freeze(value);
 }
 
 function firstNotBelow(rows: readonly Row[], sort: string): number {

@@ -36,7 +36,7 @@ export function checkRange(range: RangeQuery): void {
 export function encodeChanges(changes: readonly Change[]): EncodedChange[] {
   if (changes.length < 1 || changes.length > itemsLimit)
     refuse(`1 to ${itemsLimit} changes at once, not ${changes.length}`);
-  let commitBytes = 0;
+  const texts: string[] = [];
   const encoded = changes.map((change): EncodedChange => {
     checkKey(change.key);
     checkExpected(change.expected, change.kind);
@@ -47,13 +47,17 @@ export function encodeChanges(changes: readonly Change[]): EncodedChange[] {
       refuse(`schemaVersion is a whole number from 1, not ${change.schemaVersion}`);
     }
     const text = encodeData(change.data);
-    const bytes = utf8.encode(text).length;
-    if (bytes > dataBytesLimit) refuse(`data of ${describe(key)} has ${bytes} bytes; ${dataBytesLimit} at most`);
-    commitBytes += bytes;
+    if (exceeds(text, dataBytesLimit)) {
+      refuse(`data of ${describe(key)} has ${bytesOf(text)} bytes; ${dataBytesLimit} at most`);
+    }
+    texts.push(text);
     return { kind: "put", key, expected: change.expected, schemaVersion: change.schemaVersion, text };
   });
   refuseDoubles(encoded.map((change) => change.key));
-  if (commitBytes > commitBytesLimit) refuse(`a commit of ${commitBytes} bytes of data; ${commitBytesLimit} at most`);
+  const all = texts.join("");
+  if (exceeds(all, commitBytesLimit)) {
+    refuse(`a commit of ${bytesOf(all)} bytes of data; ${commitBytesLimit} at most`);
+  }
   return encoded;
 }
 
@@ -127,7 +131,14 @@ function checkKeyPart(part: string, value: string): void {
 function checkText(part: string, value: string): void {
   if (typeof value !== "string") refuse(`${part} is not a string`);
   if (!value.isWellFormed()) refuse(`${part} has half of a surrogate pair, which UTF-8 cannot hold`);
-  if (utf8.encode(value).length > keyBytesLimit) refuse(`${part} is longer than ${keyBytesLimit} bytes`);
+  if (exceeds(value, keyBytesLimit)) refuse(`${part} is longer than ${keyBytesLimit} bytes`);
+}
+
+const bytesOf = (text: string): number => utf8.encode(text).length;
+
+/** A text that is short enough whatever its characters is not encoded. */
+function exceeds(text: string, limit: number): boolean {
+  return text.length * 3 > limit && bytesOf(text) > limit;
 }
 
 function checkExpected(expected: Expected, kind: Change["kind"]): void {
@@ -139,14 +150,20 @@ function checkExpected(expected: Expected, kind: Change["kind"]): void {
 
 function encodeData(data: { [name: string]: Json }): string {
   if (!isJsonObject(data)) refuse("data is not a JSON object");
-  // JSON would quietly turn these into null or leave them out.
-  return JSON.stringify(data, (name, value: unknown) => {
-    const isWritable = typeof value !== "number" || Number.isFinite(value);
-    if (!isWritable || typeof value === "function" || typeof value === "symbol") {
-      refuse(`data has ${String(value)} at ${JSON.stringify(name)}, which JSON cannot hold`);
-    }
-    return value;
-  });
+  checkWritable("", data);
+  return JSON.stringify(data);
+}
+
+/** Refuses what JSON would quietly turn into null or leave out. */
+function checkWritable(name: string, value: unknown): void {
+  if (typeof value === "object" && value !== null) {
+    for (const [inner, member] of Object.entries(value)) checkWritable(inner, member);
+    return;
+  }
+  const isWritable = typeof value !== "number" || Number.isFinite(value);
+  if (!isWritable || typeof value === "function" || typeof value === "symbol") {
+    refuse(`data has ${String(value)} at ${JSON.stringify(name)}, which JSON cannot hold`);
+  }
 }
 
 function isJsonObject(value: unknown): value is { [name: string]: Json } {
@@ -154,12 +171,11 @@ function isJsonObject(value: unknown): value is { [name: string]: Json } {
 }
 
 function refuseDoubles(keys: readonly Key[]): void {
-  if (keys.length === 1) return;
-  const seen = new Set<string>();
+  const seen = new Map<string, Set<string>>();
   for (const key of keys) {
-    const name = describe(key);
-    if (seen.has(name)) refuse(`${name} is named twice`);
-    seen.add(name);
+    const inPartition = seen.get(key.partition) ?? new Set();
+    if (inPartition.has(key.sort)) refuse(`${describe(key)} is named twice`);
+    seen.set(key.partition, inPartition.add(key.sort));
   }
 }
 

@@ -33,8 +33,9 @@ export function createApp(outside: Ports, options: AppOptions = {}): App {
     const requestId = `req_${ports.newId()}`;
     c.set("requestId", requestId);
     c.set("closing", options.closing ?? null);
-    await next();
+    // Before the answer is made: one that is there would have to be made anew for it, with its body as a stream.
     c.header("x-request-id", requestId);
+    await next();
     if (c.res.status < 400) return;
     const ended = ports.clock.nowMs();
     log({

@@ -79,4 +79,24 @@ export class Scheduler {
   }
 }
 
-const turn = (): Promise<void> => new Promise((resolve) => void setImmediate(resolve));
+/** As many at once as one round of Node's loop may have: between two of them, whatever was promised is kept. */
+const turnsPerRound = 32;
+let turnsAhead = 0;
+let onTurn: (() => void) | null = null;
+
+function turn(): Promise<void> {
+  if (turnsAhead === 0) {
+    turnsAhead = turnsPerRound;
+    for (let count = 0; count < turnsPerRound; count++) setImmediate(takeTurn);
+  }
+  return new Promise((resolve) => {
+    onTurn = resolve;
+  });
+}
+
+function takeTurn(): void {
+  turnsAhead--;
+  const resolve = onTurn;
+  onTurn = null;
+  resolve?.();
+}

@@ -19,6 +19,7 @@ import {
 import { installCryptography, type Strength } from "./cryptography.ts";
 import { Faults } from "./faults.ts";
 import { findOverlaps, History, type Keeping } from "./history.ts";
+import { exchangeLight, installHttp } from "./http.ts";
 import { Observers } from "./observers.ts";
 import { Process } from "./process.ts";
 import { Random } from "./random.ts";
@@ -44,7 +45,7 @@ export type SimulationOptions = {
 export type Store = { table: Table; backUp(): unknown; restore(backup: unknown): void; items(): Item[] };
 
 function memoryStore(): Store {
-  const table = createMemoryTable();
+  const table = createMemoryTable({ handsOutFrozen: true });
   return {
     table,
     backUp: () => table.snapshot(),
@@ -151,7 +152,8 @@ export class Simulation {
   /** Starts the cluster and lets `play` happen. @throws BrokenPromise as soon as a promise is broken */
   async run(play: (simulation: Simulation) => Promise<void>): Promise<void> {
     const keys = this.random.fork("keys");
-    const restore = installCryptography(this.options.strength ?? "quick", (length) => keys.bytes(length));
+    const restores = [installCryptography(this.options.strength ?? "quick", (length) => keys.bytes(length))];
+    if (this.options.adapters !== "files") restores.push(installHttp());
     const onRejection = (reason: unknown) => {
       const text = reason instanceof Error ? reason.stack : String(reason);
       this.violation(`a promise was rejected and nobody took it: ${text}`);
@@ -170,7 +172,7 @@ export class Simulation {
     } finally {
       process.off("unhandledRejection", onRejection);
       await this.#adapters?.close();
-      restore();
+      for (const restore of restores) restore();
     }
   }
 
@@ -302,7 +304,8 @@ export class Simulation {
 
   #realAdapters(): Partial<ClusterOptions> {
     const real = this.#adapters;
-    return real ? { storage: (host) => real.storage(host), locks: real.locks, exchange: real.exchange } : {};
+    if (!real) return { exchange: exchangeLight };
+    return { storage: (host) => real.storage(host), locks: real.locks, exchange: real.exchange };
   }
 
   #enclosure(): Enclosure {
