@@ -16,9 +16,9 @@ export const isBusy = (error: unknown): boolean => ((error as SqliteError).errco
 
 /** Names the fault when it is the file system's lack of locks. */
 export function explainLockFault(path: string, error: unknown): Error {
-  const code = (error as SqliteError).errcode;
-  if (code === undefined && error instanceof Error) return error;
-  if (code === undefined) return new Error(`locking ${path}`, { cause: error });
+  const fault = error as SqliteError;
+  const code = fault.errcode;
+  if (code === undefined) return fault;
   if (lockingFaults.has(code) || code % 256 === protocolCode) {
     return new Error(`the file system of ${path} offers no locks; a shared volume must, to bar a second copy`, {
       cause: error,
@@ -88,7 +88,7 @@ export function readRegardless<T>(path: string, read: (database: DatabaseSync) =
 
 function open(path: string): DatabaseSync {
   try {
-    return new DatabaseSync(path, { timeout: 0 });
+    return new DatabaseSync(path);
   } catch (error) {
     throw explainLockFault(path, error);
   }

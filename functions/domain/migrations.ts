@@ -2,7 +2,7 @@
 import type { CopyRef } from "../../schemas/ids.ts";
 import type { CancelOutcome, EndReason, MigrationRequest, Phase } from "../../schemas/migration.ts";
 import { type MigrationState, otherRole, type Progress, type RecordData, type Role, type VmRecord } from "./records.ts";
-import { ownerBy } from "./verdict.ts";
+import { type Confirmation, ownerBy } from "./verdict.ts";
 
 export function newMigration(facts: {
   id: string;
@@ -76,9 +76,11 @@ export function recordOf(clusterId: string, migration: MigrationState): RecordDa
   };
 }
 
-export function isConfirmed({ verdict }: MigrationState): boolean {
-  return verdict.kind === "committed" && verdict.confirmed !== null;
+export function confirmationOf({ verdict }: MigrationState): Confirmation | null {
+  return verdict.kind === "committed" ? verdict.confirmed : null;
 }
+
+export const isConfirmed = (migration: MigrationState): boolean => confirmationOf(migration) !== null;
 
 /** Nothing can change any more who owns the guest. */
 export function isSettled(migration: MigrationState): boolean {

@@ -7,7 +7,7 @@
 //       that a host that returns before is told what its copy is.
 import type { EndReason } from "../../schemas/migration.ts";
 import type { ProblemCode } from "../../schemas/problems.ts";
-import { isConfirmed, isSettled, reasonOf, recordOf } from "./migrations.ts";
+import { confirmationOf, isConfirmed, isSettled, reasonOf, recordOf } from "./migrations.ts";
 import type { EventDraft, MigrationState, Role, Seen, Slot, VmRecord } from "./records.ts";
 import { isSame } from "./same.ts";
 import { decideVerdict, ownerBy, type TakeBack, type VerdictEvent } from "./verdict.ts";
@@ -179,9 +179,8 @@ export function migrationEvents(before: MigrationState, after: MigrationState): 
     if (verdict.kind === "returned") say("migration-returned", data);
     if (verdict.kind === "forced") say("migration-forced", { ...data, statement: verdict.statement });
   }
-  if (verdict.kind === "committed" && verdict.confirmed && !isConfirmed(before)) {
-    say("migration-confirmed", { outcome: verdict.confirmed.outcome });
-  }
+  const confirmation = confirmationOf(after);
+  if (confirmation && !isConfirmed(before)) say("migration-confirmed", { outcome: confirmation.outcome });
   for (const role of ["source", "destination"] as const) {
     if (!before.holds[role] || after.holds[role]) continue;
     const subject = { kind: "host", id: after[role].hostId } as const;

@@ -58,6 +58,7 @@ export const parts: Part[] = [
       "test/agents/adapters/lock-rule.test.ts",
       "test/agents/supervisor/silence-watch.test.ts",
       "test/agents/supervisor/lock-hold.test.ts",
+      "test/agents/adapters/exclusive-file.test.ts",
       "test/agents/adapters/gate-faults.test.ts",
       "test/agents/adapters/lock-file-faults.test.ts",
       "test/agents/adapters/gate.test.ts",
