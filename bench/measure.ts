@@ -1,6 +1,6 @@
 // Moves one guest back and forth over the public API, and notes what is measured and what the waiting client sees.
 import { readFileSync } from "node:fs";
-import type { Cluster } from "../cli/cluster/cluster.ts";
+import { type Cluster, controlPlaneName } from "../cli/cluster/cluster.ts";
 import { awaitReport, startGuest } from "../cli/demo/guests.ts";
 import { isTerminal, type Migration } from "../schemas/migration.ts";
 
@@ -85,8 +85,8 @@ async function moveOnce(cluster: Cluster, vm: string, destination: string): Prom
 }
 
 function readMemory(cluster: Cluster, afterMoves: number): Memory[] {
-  const { controlPlane, agents } = cluster.children;
-  return [controlPlane, ...agents.values()].map(({ name, pid }) => {
+  return [controlPlaneName, ...cluster.hosts].map((name) => {
+    const { pid } = cluster.process(name);
     const resident = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
     return { name, afterMoves, rssMiB: Number(resident) / 1024 };
   });

@@ -9,7 +9,8 @@ import { type Reaper, startReaper } from "../../infra/reaper.ts";
 import { makeKeyPair, toBase64Url } from "../../schemas/signing.ts";
 import { type Api, createApi } from "../api.ts";
 import { UsageError } from "../exit.ts";
-import { type Child, logTail, programPath, startChild } from "./child.ts";
+import { type Child, type ChildProgram, logTail, programPath } from "./child.ts";
+import { Children } from "./children.ts";
 import type { DoorbellKind, TableKind } from "./kinds.ts";
 import type { LocalAws } from "./local-aws.ts";
 import { choosePeerPort } from "./peer-port.ts";
@@ -38,9 +39,12 @@ export type Cluster = {
   readonly key: string;
   readonly keyFile: string;
   readonly folder: string;
-  readonly children: { controlPlane: Child; agents: ReadonlyMap<string, Child> };
-  /** Rejects when one of its processes ends unasked. */
+  /** As they are now: `name` is a host's, or "control-plane". */
+  process(name: string): Child;
+  /** Rejects when one of its processes ends unasked, or ends again and again while it is kept up. */
   readonly broken: Promise<never>;
+  /** From now on a process that ends unasked is started again, and `tell` is told. */
+  keepUp(tell: (line: string) => void): void;
   /** The ends of all logs, for whoever has to explain a failure. */
   logTails(): Promise<string>;
   /** Takes everything down, guests too; nothing is left. */
@@ -48,6 +52,7 @@ export type Cluster = {
 };
 
 export const clusterName = "local";
+export const controlPlaneName = "control-plane";
 const readyWithinMs = 60_000;
 
 /** Loopback addresses that play the migration network, one per host. */
@@ -106,8 +111,9 @@ async function startIn(folder: string, reaper: Reaper, options: ClusterOptions):
 
   const heartbeat = options.heartbeatMs === undefined ? {} : { DROVER_HEARTBEAT_MS: String(options.heartbeatMs) };
   const lease = options.leaseMs === undefined ? {} : { DROVER_LEASE_MS: String(options.leaseMs) };
-  const controlPlane = await startChild({
-    name: "control-plane",
+  const children = new Children();
+  const program: ChildProgram = {
+    name: controlPlaneName,
     program: programPath("functions/runtime/node"),
     logFile: join(logs, "control-plane.log"),
     readyWithinMs,
@@ -125,6 +131,10 @@ async function startIn(folder: string, reaper: Reaper, options: ClusterOptions):
       ...lease,
       ...aws.environment,
     },
+  };
+  const controlPlane = await children.start(program, ({ ready }) => {
+    const { host } = new URL(String(ready["listening"])); // Its agents know it under the port that it got.
+    return { ...program, environment: { ...program.environment, DROVER_LISTEN: host } };
   });
   const url = String(controlPlane.ready["listening"]);
   step(`control plane at ${url}`);
@@ -133,12 +143,11 @@ async function startIn(folder: string, reaper: Reaper, options: ClusterOptions):
 
   const hosts = Array.from({ length: options.hosts }, (_, index) => hostName(index));
   const peerPort = await choosePeerPort(hosts.map((_, index) => migrationAddress(index)));
-  const agents = new Map<string, Child>();
   const startAgent = async (host: string, index: number): Promise<void> => {
     const own = join(folder, host);
     await mkdir(own, { mode: 0o700 });
     const { token } = await api.createJoinToken(clusterName, host);
-    const agent = await startChild({
+    await children.start({
       name: host,
       program: programPath("agents/main"),
       logFile: join(logs, `${host}.log`),
@@ -158,21 +167,9 @@ async function startIn(folder: string, reaper: Reaper, options: ClusterOptions):
         ...aws.environment,
       },
     });
-    agents.set(host, agent);
     step(`${host} at ${migrationAddress(index)}`);
   };
   await startAll(hosts, startAgent);
-
-  let stopping = false;
-  const children = [controlPlane, ...agents.values()];
-  const broken = new Promise<never>((_, reject) => {
-    for (const child of children) {
-      void child.ended.then((how) => {
-        if (!stopping) reject(new Error(`${child.name} ${how}`));
-      });
-    }
-  });
-  broken.catch(() => {}); // Whoever does not look has no use for it.
 
   return {
     name: clusterName,
@@ -181,8 +178,9 @@ async function startIn(folder: string, reaper: Reaper, options: ClusterOptions):
     key,
     keyFile,
     folder,
-    children: { controlPlane, agents },
-    broken,
+    process: (name) => children.get(name),
+    broken: children.broken,
+    keepUp: (tell) => children.keepUp(tell),
     logTails: async () => {
       const files = (await readdir(logs)).sort();
       const lines = Math.max(4, Math.floor(60 / files.length));
@@ -190,9 +188,8 @@ async function startIn(folder: string, reaper: Reaper, options: ClusterOptions):
       return files.map(tail).join("\n");
     },
     stop: async () => {
-      stopping = true;
-      await Promise.all([...agents.values()].map((agent) => agent.stop()));
-      await controlPlane.stop();
+      await children.stop(hosts);
+      await children.stop([controlPlaneName]);
       await aws.stop();
       await reaper.reap();
     },

@@ -21,7 +21,8 @@ export const demoCommand: Command = {
 export const upCommand: Command = {
   name: "up",
   summary: "start a control plane and hosts on this machine, until Ctrl-C",
-  help: `drover up: a control plane and hosts on this machine, on loopback, until Ctrl-C. Nothing is kept afterwards.
+  help: `drover up: a control plane and hosts on this machine, on loopback, until Ctrl-C. Nothing is kept afterwards. A
+process that ends meanwhile is started again.
 
   drover up
   drover up --hosts 4 --port 8080
@@ -47,7 +48,8 @@ export const upCommand: Command = {
     const onStep = (step: string) => process.stderr.write(`${step}\n`);
     const cluster = await Promise.race([startCluster({ ...options, onStep }), interrupt.promise]);
     try {
-      tellAccess(cluster, process.stderr);
+      cluster.keepUp(onStep);
+      tellAccess(cluster, process.stdout);
       await Promise.race([interrupt.promise, cluster.broken]);
     } catch (error) {
       if (interrupt.signal.aborted) return;

@@ -173,6 +173,7 @@ async function judgeGuest(cluster: Cluster, vm: string, bootId: string): Promise
 }
 
 async function keepUp(cluster: Cluster, interrupt: Interrupt): Promise<void> {
+  cluster.keepUp((line) => process.stderr.write(`${line}\n`));
   tellAccess(cluster, process.stderr);
   try {
     await Promise.race([interrupt.promise, cluster.broken]);

@@ -154,7 +154,7 @@ describe("the demo", { skip }, () => {
 
   test("a cluster that was only started stays until Ctrl-C", async () => {
     const up = drover(["up"]);
-    const [, url = ""] = await up.until("stderr", /DROVER_API=(\S+)/);
+    const [, url = ""] = await up.until("stdout", /DROVER_API=(\S+)/);
     assert.equal((await fetch(new URL("/v1/health", url))).status, 200);
     assert.ok(up.processes().length >= 3);
     up.child.kill("SIGINT");

@@ -9,7 +9,7 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
-import { type Cluster, startCluster } from "../../cli/cluster/cluster.ts";
+import { type Cluster, controlPlaneName, startCluster } from "../../cli/cluster/cluster.ts";
 import { startGuest } from "../../cli/demo/guests.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 
@@ -105,7 +105,7 @@ describe("an agent beside a cluster", { skip: existsSync("/proc/self/environ") ?
   let cluster: Cluster;
   const of = (host: string, name: string) => join(cluster.folder, host, name);
   const joined = (): Changes => ({
-    DROVER_CONTROL_PLANE: String(cluster.children.controlPlane.ready["listening"]),
+    DROVER_CONTROL_PLANE: String(cluster.process(controlPlaneName).ready["listening"]),
     DROVER_DATA: of("host-a", "data"),
     DROVER_RUN: of("host-a", "run"),
     DROVER_SHARED_VOLUME: join(cluster.folder, "shared-volume"),
@@ -164,7 +164,7 @@ describe("an agent beside a cluster", { skip: existsSync("/proc/self/environ") ?
   test("a peer port that another has: the migration ends by name, the guest runs on, and moves once the port is free", async () => {
     const { api, name } = cluster;
     await startGuest(api, name, "vm-1", "host-a", { memoryMiB: 16, dirtyMiBPerSecond: 1 });
-    const pid = cluster.children.agents.get("host-b")?.pid;
+    const pid = cluster.process("host-b").pid;
     const port = Number(/DROVER_PEER_PORT=(\d+)/.exec(readFileSync(`/proc/${pid}/environ`, "latin1"))?.[1]);
     const other = createServer((socket) => socket.destroy()).listen({ host: "127.0.0.12", port });
     other.unref();
@@ -189,8 +189,7 @@ describe("an agent beside a cluster", { skip: existsSync("/proc/self/environ") ?
   });
 
   test("I6: once joined it starts without the control plane; a killed agent's folder is free at once", async () => {
-    const agent = cluster.children.agents.get("host-a");
-    assert.ok(agent);
+    const agent = cluster.process("host-a");
     process.kill(agent.pid, "SIGKILL");
     await agent.ended;
     const environment = { PATH: process.env["PATH"], ...good, ...joined(), DROVER_CONTROL_PLANE: "http://127.0.0.1:1" };

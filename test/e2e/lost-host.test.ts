@@ -61,8 +61,7 @@ test("a host's agent is killed: declared lost, its VM starts elsewhere once the 
     await cluster.api.defineVm(clusterName, { vm: "vm-1", spec: { memoryMiB: 16, dirtyMiBPerSecond: 1 } });
     await cluster.api.startVm(clusterName, "vm-1", "host-a");
     const before = await until(cluster, (vm) => vm.runState === "running" && vm.guest !== null);
-    const agent = cluster.children.agents.get("host-a");
-    assert.ok(agent);
+    const agent = cluster.process("host-a");
 
     const early = await type(cluster, ["host", "declare-lost", "--host", "host-a", ...reason, ...words]);
     assert.notEqual(early.code, 0);

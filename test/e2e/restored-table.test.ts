@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { type Child, programPath, startChild } from "../../cli/cluster/child.ts";
-import { type Cluster, clusterName, startCluster } from "../../cli/cluster/cluster.ts";
+import { type Cluster, clusterName, controlPlaneName, startCluster } from "../../cli/cluster/cluster.ts";
 import { restoreStatement } from "../../schemas/cluster.ts";
 import { isTerminal } from "../../schemas/migration.ts";
 import type { Vm } from "../../schemas/vm.ts";
@@ -64,7 +64,7 @@ test("the table's file is put back to before a move: the guest runs on where it 
   const options = { hosts: 2, table: "sqlite", doorbell: "embedded", guestMemoryMiB: 256 } as const;
   const cluster = await startCluster({ ...options, heartbeatMs: 500, leaseMs: 3000 });
   const { api } = cluster;
-  let controlPlane = cluster.children.controlPlane;
+  let controlPlane = cluster.process(controlPlaneName);
   const vm = () => api.getVm(clusterName, "vm-1");
   const isRunning = (seen: Vm) => seen.runState === "running" && seen.guest !== null && seen.migration === null;
   const move = async (destination: string) => {
