@@ -15,6 +15,7 @@ import { systemClock } from "../adapters/system-clock.ts";
 import { durable } from "../durable-step.ts";
 import { messageOf } from "../message-of.ts";
 import type { Hypervisor } from "../ports/hypervisor.ts";
+import { nameProcess } from "../process-title.ts";
 import { CopyMemo } from "./memo.ts";
 import { launchCopy, recoverCopy } from "./open-copy.ts";
 import { aliveName, logName, memoName, Order, type OrderAnswer, processName, removedPrefix } from "./protocol.ts";
@@ -80,10 +81,15 @@ async function open(order: Order): Promise<Supervisor> {
     log(error);
     process.exit(70); // The agent starts another, which reads what is durable.
   });
-  const supervisor =
-    order.kind === "launch"
-      ? await launchCopy(order.request, ports)
-      : await recoverCopy(CopyMemo.parse(JSON.parse(memoLog.read() ?? "null")), ports);
+  let supervisor: Supervisor;
+  if (order.kind === "launch") {
+    nameProcess("supervisor", order.request);
+    supervisor = await launchCopy(order.request, ports);
+  } else {
+    const memo = CopyMemo.parse(JSON.parse(memoLog.read() ?? "null"));
+    nameProcess("supervisor", memo.request);
+    supervisor = await recoverCopy(memo, ports);
+  }
   supervisor.onDestroyed = () => removeFolder(directory);
   return supervisor;
 }

@@ -57,7 +57,7 @@ test("a guest that stands still is an alarm by name, since it fell silent, until
     const { owner } = await api.getVm(clusterName, "vm-1");
     const copyId = owner?.copyId ?? "";
 
-    for (const program of ["embedded/guest-main", "supervisor/main"]) {
+    for (const program of ["drover-guest vm-1 ", "drover-supervisor vm-1 "]) {
       const pid = processOf(cluster, copyId, program);
       const stoppedAt = Date.now();
       process.kill(pid, "SIGSTOP");

@@ -12,12 +12,13 @@ export type Found = {
   copyId: string | null;
 };
 
-const programs: [string, Kind][] = [
-  ["/agents/main.ts", "agent"],
-  ["/agents/supervisor/main.ts", "supervisor"],
-  ["/agents/adapters/embedded/guest-main.ts", "guest"],
-  ["/functions/runtime/node.ts", "control-plane"],
-  ["/test/killing/restore-main.ts", "control-plane"],
+/** By command line; those that serve a copy have a title in its place. */
+const programs: [RegExp, Kind][] = [
+  [/\/agents\/main\.ts\0/, "agent"],
+  [/\/agents\/supervisor\/main\.ts\0|^drover-supervisor /, "supervisor"],
+  [/\/agents\/adapters\/embedded\/guest-main\.ts\0|^drover-guest /, "guest"],
+  [/\/functions\/runtime\/node\.ts\0/, "control-plane"],
+  [/\/test\/killing\/restore-main\.ts\0/, "control-plane"],
 ];
 
 /** Every living process of one host (or of the control plane), by its folder for halts. */
@@ -29,7 +30,7 @@ export function processesOf(haltFolder: string): Found[] {
     try {
       if (!readFileSync(`/proc/${pid}/environ`, "latin1").includes(mark)) return [];
       const command = readFileSync(`/proc/${pid}/cmdline`, "latin1");
-      const kind = programs.find(([program]) => command.includes(`${program}\0`))?.[1];
+      const kind = programs.find(([program]) => program.test(command))?.[1];
       if (!kind) return [];
       const folder = readlinkSync(`/proc/${pid}/cwd`).replace(/ \(deleted\)$/, "");
       const copyId = kind === "supervisor" || kind === "guest" ? /\/copies\/([^/]+)$/.exec(folder)?.[1] : undefined;

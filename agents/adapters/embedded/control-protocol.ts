@@ -12,6 +12,8 @@ export const lastWordsName = "guest-ended.json";
 export const logName = "guest.log";
 
 export const LaunchLine = z.strictObject({
+  vmId: z.string(),
+  copyId: z.string(),
   spec: VmSpec,
   directory: z.string(),
   arriving: z.boolean(),

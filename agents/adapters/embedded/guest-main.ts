@@ -6,6 +6,7 @@ import net from "node:net";
 import { join } from "node:path";
 import { messageOf } from "../../message-of.ts";
 import type { MachineEvent, MachineReference } from "../../ports/hypervisor.ts";
+import { nameProcess } from "../../process-title.ts";
 import { listenPrivately } from "../private-socket.ts";
 import {
   type Answer,
@@ -71,8 +72,9 @@ function logLine(...words: unknown[]): void {
   } catch {}
 }
 
-async function launch({ spec, directory, arriving, lonelyMs }: LaunchLine): Promise<void> {
+async function launch({ vmId, copyId, spec, directory, arriving, lonelyMs }: LaunchLine): Promise<void> {
   process.chdir(directory);
+  nameProcess("guest", { vmId, copyId });
   console.error = console.log = logLine;
   rmSync(lastWordsName, { force: true });
 

@@ -62,23 +62,21 @@ class EmbeddedHypervisor implements Hypervisor {
   }
 
   async launch(request: LaunchRequest): Promise<Machine> {
-    const { spec, directory, arriving } = request;
+    const { vmId, copyId, spec, directory, arriving } = request;
     mkdirSync(directory, { recursive: true });
     const child = this.#spare ?? start([]);
     this.#spare = null;
     this.#warmMemoryMiB = spec.memoryMiB;
     const { pid } = child;
     try {
-      const answer = await order(child, { spec, directory, arriving, lonelyMs: this.#lonelyMs });
+      const answer = await order(child, { vmId, copyId, spec, directory, arriving, lonelyMs: this.#lonelyMs });
       if (answer.kind === "failed") throw new Error(answer.detail);
       if (pid === undefined) throw new Error("the process has no id");
       const { startedAt, socket } = answer;
       return await MachineClient.connect({ pid, startedAt, socket });
     } catch (error) {
       await end(child);
-      throw new Error(
-        `building the guest of ${request.vmId}: ${error instanceof Error ? error.message : String(error)}`,
-      );
+      throw new Error(`building the guest of ${vmId}: ${error instanceof Error ? error.message : String(error)}`);
     } finally {
       // From here on it is spoken to over its socket alone, and outlives us.
       child.stdin.destroy();

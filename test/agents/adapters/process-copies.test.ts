@@ -253,7 +253,7 @@ async function childOf(parent: number, except = 0): Promise<number> {
     try {
       const stat = readFileSync(`/proc/${name}/stat`, "utf8");
       const isChild = Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]) === parent;
-      return isChild && readFileSync(`/proc/${name}/cmdline`, "utf8").includes("supervisor/main");
+      return isChild && readFileSync(`/proc/${name}/cmdline`, "utf8").includes("supervisor");
     } catch {
       return false;
     }
@@ -352,7 +352,7 @@ test("a copy whose supervisor died once it had given its folder up has ended, an
 /** Of a copy whose folder has another name by now. */
 async function supervisorIn(folder: string): Promise<number> {
   const found = processesIn(folder).find((pid) =>
-    readFileSync(`/proc/${pid}/cmdline`, "utf8").includes("supervisor/main"),
+    readFileSync(`/proc/${pid}/cmdline`, "utf8").startsWith("drover-supervisor "),
   );
   assert.ok(found);
   return found;
