@@ -5,7 +5,7 @@ import { isSecure } from "../schemas/secure-url.ts";
 import { type Api, createApi } from "./api.ts";
 import { readArguments, readChoice } from "./arguments.ts";
 import { UsageError } from "./exit.ts";
-import { showTable } from "./units.ts";
+import { showFields, showTable } from "./units.ts";
 
 export type Command = {
   /** Noun and verb, such as "vm start". */
@@ -22,6 +22,8 @@ export type ApiCall = { api: Api; cluster: string; values: Values; output: Outpu
 export type Output = {
   /** As JSON when asked for, otherwise as a table: one row per item. */
   show<T>(items: T | T[], columns: { [title: string]: (item: T) => string }): void;
+  /** One item in full: as JSON, otherwise a line per field, without those that have nothing to say. */
+  showWhole<T>(item: T, fields: { [title: string]: (item: T) => string | string[] | null }): void;
 };
 
 const text = { type: "string" } as const;
@@ -126,12 +128,18 @@ export function apiFromEnvironment(): Api {
 }
 
 export function createOutput(format: "json" | "table"): Output {
+  const asJson = (what: unknown) => void process.stdout.write(`${JSON.stringify(what, null, 2)}\n`);
   return {
+    showWhole: (item, fields) => {
+      if (format === "json") return asJson(item);
+      const rows = Object.entries(fields).flatMap(([title, cellOf]) => {
+        const cells = [cellOf(item) ?? []].flat();
+        return cells.map((cell, index) => [index === 0 ? title : "", cell]);
+      });
+      process.stdout.write(`${showFields(rows)}\n`);
+    },
     show: (items, columns) => {
-      if (format === "json") {
-        process.stdout.write(`${JSON.stringify(items, null, 2)}\n`);
-        return;
-      }
+      if (format === "json") return asJson(items);
       const list = Array.isArray(items) ? items : [items];
       const titles = Object.keys(columns);
       const rows = list.map((item) => Object.values(columns).map((cell) => cell(item)));

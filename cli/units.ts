@@ -32,7 +32,20 @@ export function showTable(table: string[][], indent = ""): string {
     .join("\n");
 }
 
+/** A name and what there is of it on each line, both flush left. */
+export function showFields(fields: string[][]): string {
+  const rows = fields.map((row) => row.map(printable));
+  const width = Math.max(0, ...rows.map(([name = ""]) => name.length));
+  return rows.map(([name = "", value = ""]) => `${name.padEnd(width)}   ${value}`.trimEnd()).join("\n");
+}
+
 /** What a round sent, over the time it took. */
 export function showSending({ bytes, durationMs }: { bytes: number; durationMs: number }): string {
   return showRate(durationMs > 0 ? (bytes / durationMs) * 1000 : 0);
+}
+
+/** A line for each; one that stands for none. */
+export function alarmLines(alarms: { code: string; since: string; detail: string }[]): string[] {
+  if (alarms.length === 0) return ["-"];
+  return alarms.map(({ code, since, detail }) => `${code} since ${since}: ${detail}`);
 }

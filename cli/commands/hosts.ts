@@ -1,6 +1,7 @@
 import { type Host, lostStatement } from "../../schemas/host.ts";
 import { apiCommand, type Command } from "../command.ts";
 import { UsageError } from "../exit.ts";
+import { alarmLines } from "../units.ts";
 
 const columns = {
   host: (host: Host) => host.host,
@@ -10,6 +11,31 @@ const columns = {
   "memory MiB": (host: Host) => String(host.facts.memoryMiB),
   migration: (host: Host) => host.migration ?? "-",
   alarms: (host: Host) => host.alarms.map(({ code, detail }) => `${code}: ${detail}`).join("; ") || "-",
+};
+
+const fields = {
+  host: (host: Host) => host.host,
+  alive: (host: Host) => `${columns.alive(host)}${host.leaseExpiresAt ? `, lease until ${host.leaseExpiresAt}` : ""}`,
+  "declared lost": ({ declaredLost }: Host) =>
+    declaredLost ? `${declaredLost.at} by ${declaredLost.by}: ${declaredLost.reason}` : null,
+  incarnation: (host: Host) => host.incarnation,
+  migration: columns.migration,
+  alarms: (host: Host) => alarmLines(host.alarms),
+  "migration address": columns["migration address"],
+  networks: ({ facts }: Host) =>
+    facts.networks.map(
+      ({ name, address, prefixLength, linkSpeedMbps }) =>
+        `${name} ${address}/${prefixLength}${linkSpeedMbps === null ? "" : `, ${linkSpeedMbps} Mb/s`}`,
+    ),
+  processors: ({ facts: { cpu } }: Host) => `${cpu.count} x ${cpu.model} (${cpu.vendor})`,
+  memory: ({ facts }: Host) => `${facts.memoryMiB} MiB`,
+  volumes: ({ facts }: Host) =>
+    facts.volumes.map(({ id, path, shared, freeMiB }) => {
+      return `${id} at ${path}${shared ? ", shared" : ""}, ${freeMiB} MiB free`;
+    }),
+  hypervisor: columns.hypervisor,
+  agent: ({ facts }: Host) => `${facts.agent.version}, protocol ${facts.agent.protocol}`,
+  platform: ({ facts: { platform } }: Host) => `${platform.name} ${platform.version} ${platform.edition}`,
 };
 
 export const hostCommands: Command[] = [
@@ -53,7 +79,7 @@ export const hostCommands: Command[] = [
     example: "drover host show --host host-a",
     needs: ["host"],
     run: async ({ api, cluster, values, output }) =>
-      output.show(await api.getHost(cluster, String(values["host"])), columns),
+      output.showWhole(await api.getHost(cluster, String(values["host"])), fields),
   }),
   apiCommand({
     name: "host declare-lost",

@@ -4,6 +4,7 @@ import { type ApiCall, apiCommand, type Command } from "../command.ts";
 import { CommandFailure, exitCodes } from "../exit.ts";
 import { followMigration } from "../follow.ts";
 import { createProgress } from "../progress.ts";
+import { showRounds } from "../rounds.ts";
 import { showBytes, showDuration } from "../units.ts";
 
 const duration = (milliseconds: number | null): string => (milliseconds === null ? "-" : showDuration(milliseconds));
@@ -17,6 +18,39 @@ const columns = {
   total: (one: Migration) => duration(one.timings.totalMs),
   downtime: (one: Migration) => duration(one.timings.downtimeMs),
   sent: (one: Migration) => showBytes(one.bytes),
+};
+const fields = {
+  migration: columns.migration,
+  vm: columns.vm,
+  "from, to": (one: Migration) => `${one.source} to ${one.destination}, ${one.mode}`,
+  phase: columns.phase,
+  verdict: (one: Migration) => `${one.verdict}${one.confirmed ? ", confirmed" : ""}`,
+  detail: (one: Migration) => one.detail,
+  cancel: (one: Migration) => one.cancel,
+  ticket: (one: Migration) => one.ticket,
+  "asked for": (one: Migration) => `${one.createdAt} by ${one.requestedBy}`,
+  started: (one: Migration) => one.startedAt,
+  ended: (one: Migration) => one.endedAt,
+  took: ({ timings }: Migration) => {
+    const { totalMs, setupMs, precopyMs } = timings;
+    if (totalMs === null) return null;
+    return `${duration(totalMs)}: set-up ${duration(setupMs)}, pre-copy ${duration(precopyMs)}`;
+  },
+  downtime: ({ timings: { downtimeMs, loadMs, commitMs } }: Migration) => {
+    if (downtimeMs === null) return null;
+    return `${duration(downtimeMs)}: the rest sent and loaded ${duration(loadMs)}, the commit ${duration(commitMs)}`;
+  },
+  "guest's gap": (one: Migration) => (one.guestGapMs === null ? null : duration(one.guestGapMs)),
+  sent: (one: Migration) => {
+    const how = { true: ", encrypted", false: ", NOT ENCRYPTED", null: "" }[String(one.encrypted)];
+    return `${showBytes(one.bytes)}${how}`;
+  },
+  rounds: ({ rounds, currentRound, roundsLeftOut }: Migration) => {
+    const all = currentRound ? [...rounds, currentRound] : rounds;
+    if (all.length === 0) return null;
+    const leftOut = roundsLeftOut > 0 ? [`${roundsLeftOut} between the first and the newest are left out`] : [];
+    return [...showRounds(all).split("\n"), ...leftOut];
+  },
 };
 const waiting = { timeout: "seconds to wait, 1 to 86400 (3600)" };
 
@@ -95,10 +129,10 @@ export const migrationCommands: Command[] = [
   apiCommand({
     name: "migration show",
     summary: "one migration, with its rounds",
-    example: "drover migration show --migration mig_01KB0000000000000000000000 -o json",
+    example: "drover migration show --migration mig_01KB0000000000000000000000",
     needs: ["migration"],
     run: async ({ api, cluster, values, output }) =>
-      output.show(await api.getMigration(cluster, String(values["migration"])), columns),
+      output.showWhole(await api.getMigration(cluster, String(values["migration"])), fields),
   }),
   apiCommand({
     name: "migration cancel",

@@ -2,6 +2,7 @@ import { unlockStatement, type Vm, type VmForce } from "../../schemas/vm.ts";
 import { readInteger } from "../arguments.ts";
 import { apiCommand, type Command } from "../command.ts";
 import { UsageError } from "../exit.ts";
+import { alarmLines, showDuration } from "../units.ts";
 
 const columns = {
   vm: (vm: Vm) => vm.vm,
@@ -11,6 +12,26 @@ const columns = {
   migration: (vm: Vm) => vm.migration ?? "-",
   "memory errors": (vm: Vm) => (vm.guest ? String(vm.guest.memoryErrors) : "-"),
   alarms: (vm: Vm) => vm.alarms.map(({ code }) => code).join(", ") || "-",
+};
+
+const fields = {
+  vm: (vm: Vm) => vm.vm,
+  state: columns.state,
+  wanted: (vm: Vm) => (vm.deleteRequested ? "deleted" : `${vm.wantedRunState}${vm.resetPending ? ", reset" : ""}`),
+  host: columns.host,
+  copy: (vm: Vm) => vm.owner?.copyId ?? null,
+  "fencing token": (vm: Vm) => String(vm.fencingToken),
+  migration: columns.migration,
+  memory: ({ spec }: Vm) => `${spec.memoryMiB} MiB`,
+  alarms: (vm: Vm) => alarmLines(vm.alarms),
+  guest: ({ guest }: Vm) => {
+    if (!guest) return "has said nothing of itself yet";
+    const { bootId, heartbeats, memoryErrors, uptimeMs, dirtyMiBPerSecond } = guest;
+    return [
+      `boot id ${bootId}, up for ${showDuration(uptimeMs)}, ${heartbeats} heartbeats`,
+      `${memoryErrors} memory errors, writes ${dirtyMiBPerSecond.toFixed(1)} MiB/s`,
+    ];
+  },
 };
 
 export const vmCommands: Command[] = [
@@ -37,10 +58,10 @@ export const vmCommands: Command[] = [
   apiCommand({
     name: "vm show",
     summary: "one VM, with what its guest says of itself",
-    example: "drover vm show --vm vm-1 -o json",
+    example: "drover vm show --vm vm-1",
     needs: ["vm"],
     run: async ({ api, cluster, values, output }) =>
-      output.show(await api.getVm(cluster, String(values["vm"])), columns),
+      output.showWhole(await api.getVm(cluster, String(values["vm"])), fields),
   }),
   apiCommand({
     name: "vm start",

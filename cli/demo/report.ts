@@ -1,6 +1,7 @@
 // The demo's report in words and tables.
 import { styleText } from "node:util";
-import { showBytes, showDuration, showRate, showSending, showTable } from "../units.ts";
+import { showRounds } from "../rounds.ts";
+import { showBytes, showDuration, showTable } from "../units.ts";
 import type { DemoDocument, DemoMigration } from "./document.ts";
 
 const roundTablesUpTo = 4;
@@ -16,7 +17,7 @@ export function showReport(document: DemoDocument, stream: NodeJS.WriteStream): 
     for (const migration of migrations) {
       say();
       say(bold(`${migration.vm}: ${migration.source} → ${migration.destination}`));
-      say(roundTable(migration));
+      say(showRounds(migration.rounds, "  "));
     }
   }
   say();
@@ -38,19 +39,6 @@ export function showReport(document: DemoDocument, stream: NodeJS.WriteStream): 
     );
   }
   return `${lines.join("\n")}\n`;
-}
-
-function roundTable(migration: DemoMigration): string {
-  const head = ["round", "sent", "took", "left", "sending", "dirtied"];
-  const rows = migration.rounds.map((round) => [
-    String(round.round),
-    showBytes(round.bytes),
-    showDuration(round.durationMs),
-    showBytes(round.remainingBytes),
-    showSending(round),
-    showRate(round.dirtyBytesPerSecond),
-  ]);
-  return showTable([head, ...rows], "  ");
 }
 
 function migrationTable(migrations: DemoMigration[]): string {

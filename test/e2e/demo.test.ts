@@ -128,6 +128,20 @@ describe("the demo", { skip }, () => {
     assert.equal(await move.ended, 0, move.stderr);
     assert.equal(JSON.parse(move.stdout).phase, "completed");
 
+    const whole: [string[], RegExp][] = [
+      [["vm", "show", "--vm", "vm-1"], /^state +running$[^]*^alarms +-$[^]*^guest +boot id [^]*^ +0 memory errors/m],
+      [["host", "show", "--host", "host-a"], /^alive +yes, lease until [^]*^migration address +127\.0\.0\.11$/m],
+      [
+        ["migration", "show", "--migration", JSON.parse(move.stdout).id],
+        /^downtime +\S+ ms: [^]*^sent .* MiB, encrypted$[^]*^rounds +round +sent [^]*^ +0 /m,
+      ],
+    ];
+    for (const [args, shown] of whole) {
+      const show = drover(args, { environment });
+      assert.equal(await show.ended, 0, show.stderr);
+      assert.match(show.stdout, shown);
+    }
+
     const nowhere = drover(["migration", "start", "--vm", "vm-1", "--to", "host-z"], { environment });
     assert.equal(await nowhere.ended, 7);
     assert.match(nowhere.stderr, /host-unknown/);
