@@ -129,11 +129,14 @@ describe("the demo", { skip }, () => {
     assert.equal(JSON.parse(move.stdout).phase, "completed");
 
     const whole: [string[], RegExp][] = [
-      [["vm", "show", "--vm", "vm-1"], /^state +running$[^]*^alarms +-$[^]*^guest +boot id [^]*^ +0 memory errors/m],
-      [["host", "show", "--host", "host-a"], /^alive +yes, lease until [^]*^migration address +127\.0\.0\.11$/m],
+      [
+        ["vm", "show", "--vm", "vm-1"],
+        /^state +running$[\s\S]*^alarms +-$[\s\S]*^guest +boot id [\s\S]*^ +0 memory errors/m,
+      ],
+      [["host", "show", "--host", "host-a"], /^alive +yes, lease until [\s\S]*^migration address +127\.0\.0\.11$/m],
       [
         ["migration", "show", "--migration", JSON.parse(move.stdout).id],
-        /^downtime +\S+ ms: [^]*^sent .* MiB, encrypted$[^]*^rounds +round +sent [^]*^ +0 /m,
+        /^downtime +\S+ ms: [\s\S]*^sent .* MiB, encrypted$[\s\S]*^rounds +round +sent [\s\S]*^ +0 /m,
       ],
     ];
     for (const [args, shown] of whole) {
