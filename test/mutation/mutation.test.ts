@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { parts } from "./groups.ts";
 import { judge, pageOf, readResults } from "./page.ts";
-import { readListed, squeeze, textAt } from "./score.ts";
+import { readListed, scoreOf, squeeze, textAt } from "./score.ts";
 
 const root = join(import.meta.dirname, "../..");
 
@@ -32,6 +32,31 @@ test("what a mutant replaces is cut out of its file by line and column", () => {
 test("the tables of docs/mutation.md are those of the results", () => {
   const page = readFileSync(join(root, "docs/mutation.md"), "utf8");
   assert.equal(pageOf(page, readResults(), readListed()), page);
+});
+
+test("what no test noticed has survived, and so has what came to nothing for another reason", () => {
+  const mutant = (status: string, column: number, statusReason?: string) => ({
+    mutatorName: "ConditionalExpression",
+    replacement: "true",
+    status,
+    ...(statusReason === undefined ? {} : { statusReason }),
+    location: { start: { line: 1, column }, end: { line: 1, column: column + 1 } },
+  });
+  const mutants = [
+    mutant("Killed", 1),
+    mutant("Timeout", 2),
+    mutant("RuntimeError", 3, "Error running file. Tap process exited with code 1. To reproduce it …"),
+    mutant("Ignored", 4),
+    mutant("Survived", 5),
+    mutant("NoCoverage", 6),
+    mutant("RuntimeError", 7, "spawn ENOMEM"),
+  ];
+  const [score] = scoreOf({ files: { "a.ts": { source: "abcdefg", mutants } } }, []);
+  assert.equal(score?.killed, 3);
+  assert.deepEqual(
+    score?.survivors.map(({ from }) => from),
+    ["e", "f", "g"],
+  );
 });
 
 test("a survivor that is listed counts as equivalent, and of its own file alone", () => {

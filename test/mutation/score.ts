@@ -6,6 +6,7 @@ type Mutant = {
   mutatorName: string;
   replacement: string;
   status: string;
+  statusReason?: string;
   location: { start: Position; end: Position };
 };
 /** The mutation testing report schema, as far as it is read here. */
@@ -18,8 +19,11 @@ export type Survivor = Mutation & { file: string; line: number; column: number; 
 export type FileScore = { file: string; source: string; killed: number; listed: Listed[]; survivors: Survivor[] };
 export type Listed = Mutation & { file: string; why: string };
 
-const killing = new Set(["Killed", "Timeout"]);
-const surviving = new Set(["Survived", "NoCoverage"]);
+/** Also where a file of tests ended before its first test could fail. */
+const isKilled = ({ status, statusReason }: Mutant): boolean =>
+  status === "Killed" ||
+  status === "Timeout" ||
+  (status === "RuntimeError" && /Tap process exited with code \d/.test(statusReason ?? ""));
 
 export function readListed(): Listed[] {
   return JSON.parse(readFileSync(new URL("equivalent.json", import.meta.url), "utf8")) as Listed[];
@@ -29,8 +33,11 @@ export function scoreOf(report: Report, listed: readonly Listed[]): FileScore[] 
   return Object.entries(report.files).map(([file, { source, mutants }]) => {
     const score: FileScore = { file, source, killed: 0, listed: [], survivors: [] };
     for (const mutant of mutants) {
-      if (killing.has(mutant.status)) score.killed++;
-      if (!surviving.has(mutant.status)) continue;
+      if (mutant.status === "Ignored") continue;
+      if (isKilled(mutant)) {
+        score.killed++;
+        continue;
+      }
       const { start, end } = mutant.location;
       const from = squeeze(textAt(source, start, end));
       const to = squeeze(mutant.replacement);
