@@ -81,8 +81,22 @@ export const parts: Part[] = [
   },
   {
     group: "rule",
-    files: ["agents/adapters/sealed-log.ts", "agents/adapters/file-journal.ts"],
-    tests: ["test/agents/adapters/sealed-log.test.ts", "test/agents/adapters/journal.test.ts"],
+    files: ["agents/adapters/durable-file.ts", "agents/adapters/sealed-log.ts", "agents/adapters/file-journal.ts"],
+    tests: [
+      "test/agents/adapters/durable-file.test.ts",
+      "test/agents/adapters/sealed-log.test.ts",
+      "test/agents/adapters/journal.test.ts",
+    ],
+  },
+  {
+    group: "core",
+    files: ["agents/adapters/counter-file.ts", "agents/adapters/incarnation.ts"],
+    tests: ["test/agents/adapters/counter-file.test.ts", "test/agents/adapters/incarnation.test.ts"],
+  },
+  {
+    group: "core",
+    files: ["agents/domain/guest-pages.ts", "agents/domain/guest-pulse.ts"],
+    tests: ["test/agents/domain/guest-pages.test.ts", "test/agents/domain/guest-pulse.test.ts"],
   },
   {
     group: "core",

@@ -54,3 +54,53 @@ export function watchFiles(t: TestContext, nameOf: (path: string) => string): st
   });
   return calls;
 }
+
+/** The same of the functions with promises, of which `fail` may let some fail: it gets what is written down, and gives
+ *  what that fails with. */
+export function watchPromises(
+  t: TestContext,
+  nameOf: (path: string) => string,
+  fail: (call: string) => Error | null = () => null,
+): string[] {
+  const { promises } = fs;
+  const { open, rename } = promises;
+  const calls: string[] = [];
+  const note = (call: string) => {
+    calls.push(call);
+    const error = fail(call);
+    if (error) throw error;
+  };
+  const watched = {
+    open: async (...given: Parameters<typeof open>) => {
+      const name = nameOf(String(given[0]));
+      note(`open ${name}`);
+      const handle = await open(...given);
+      const { writeFile, sync, close } = handle;
+      return Object.assign(handle, {
+        writeFile: async (...content: Parameters<typeof writeFile>) => {
+          note(`write ${name}`);
+          await writeFile.apply(handle, content);
+        },
+        sync: async () => {
+          note(`sync ${name}`);
+          await sync.call(handle);
+        },
+        close: async () => {
+          note(`close ${name}`);
+          await close.call(handle);
+        },
+      });
+    },
+    rename: async (from: string, to: string) => {
+      note(`rename ${nameOf(from)} ${nameOf(to)}`);
+      await rename(from, to);
+    },
+  };
+  Object.assign(promises, watched);
+  syncBuiltinESMExports();
+  t.after(() => {
+    Object.assign(promises, { open, rename });
+    syncBuiltinESMExports();
+  });
+  return calls;
+}
