@@ -27,7 +27,7 @@ export function readIncarnation(runFolder: string): string {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
   } finally {
-    rmSync(made, { force: true });
+    rmSync(made);
   }
   const parsed = Incarnation.safeParse(readFileSync(path, "utf8").trimEnd());
   if (!parsed.success)

@@ -57,7 +57,7 @@ export function pageInventory({ copies, migrations, tokens }: Inventory): Invent
   const of = isOne ? 1 : guestPages;
   return Array.from({ length: of }, (_, index) => {
     const page: GuestPage = { index, of };
-    const here = tokens.filter(({ vmId }) => of === 1 || sumOf(vmId) % of === index);
+    const here = tokens.filter(({ vmId }) => sumOf(vmId) % of === index);
     return {
       page,
       copies: copies.filter(({ copyId }) => isOnPage(copyId, page)),

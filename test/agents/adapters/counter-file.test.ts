@@ -16,12 +16,12 @@ test("a counter only rises, and each raise is one write over the one before", as
   const path = await makePath(t);
   const calls = watchFiles(t, () => "counter");
   const counter = openCounterFile(path);
-  t.after(counter.close);
   assert.equal(counter.value, 0);
   counter.raise(120);
   counter.raise(120);
   counter.raise(7);
-  assert.deepEqual(calls, ["open counter", "write counter"]);
+  counter.close();
+  assert.deepEqual(calls, ["open counter", "write counter", "close counter"]);
   assert.equal(counter.value, 120);
   assert.equal(readFileSync(path, "utf8"), "000000000000120\n");
 });

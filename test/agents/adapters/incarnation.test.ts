@@ -1,6 +1,6 @@
 // One life of a host between boots, as a file that the first to come makes.
 import assert from "node:assert/strict";
-import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, statSync, writeFileSync } from "node:fs";
 import { type TestContext, test } from "node:test";
 import { readIncarnation, renewIncarnation } from "../../../agents/adapters/incarnation.ts";
 import { failure, onFileCall } from "../../support/file-system.ts";
@@ -17,6 +17,7 @@ test("an incarnation stays until it is renewed", async (t) => {
   const first = readIncarnation(folder);
   assert.match(first, /^[0-9a-f]{32}$/);
   assert.equal(readIncarnation(folder), first);
+  assert.equal(statSync(`${folder}/incarnation`).mode & 0o077, 0);
   const second = renewIncarnation(folder);
   assert.notEqual(second, first);
   assert.equal(readIncarnation(folder), second);

@@ -76,6 +76,33 @@ test("what a host tells when the table went back is one page, or pages that are 
   }
 });
 
+test("one page is told where neither the guests nor the tokens are too many for it", () => {
+  const pagesOf = (guests: number, tokens: number) =>
+    pageInventory(inventoryOf(copies.slice(0, guests), tokens)).length;
+  assert.deepEqual([pagesOf(128, 512), pagesOf(129, 512), pagesOf(128, 513)], [1, guestPages, guestPages]);
+});
+
+test("migrations are told once, on the first page", () => {
+  const migrations: InventoryReport["migrations"] = [{ migrationId: "mig_1", vmId: "vm-1" } as never];
+  const [first, ...others] = pageInventory({ ...inventoryOf(copies, 0), migrations });
+  assert.equal(first?.migrations, migrations);
+  for (const page of others) assert.deepEqual(page.migrations, []);
+});
+
+test("of more tokens than a page takes the highest are told", () => {
+  const letter = (number: number) => String.fromCharCode(97 + number);
+  // Each name has the same sum of letters, and so the same page.
+  const tokens = Array.from({ length: 600 }, (_, index) => {
+    const [low, high] = [index % 25, Math.floor(index / 25)];
+    return { vmId: [low, 25 - low, high, 25 - high].map(letter).join(""), fencingToken: (index * 7) % 600 };
+  });
+  const told = pageInventory({ copies: [], migrations: [], tokens }).flatMap((page) => page.tokens);
+  assert.deepEqual(
+    told.map(({ fencingToken }) => fencingToken),
+    Array.from({ length: 512 }, (_, index) => 599 - index),
+  );
+});
+
 /** As large as each can be. */
 function largest(ids: readonly string[], detail: string): HeartbeatRequest {
   const vm = "v".repeat(63);
@@ -100,6 +127,30 @@ test("the largest page of a full host is taken, whole where its alarms are short
   assert.ok(bytesOf(fitted) <= 256 * 1024);
   assert.equal(fitted.alarms?.length, 400);
   assert.equal(HeartbeatRequest.safeParse(fitted).success, true);
+});
+
+test("a heartbeat that is just small enough is told whole, and one byte more shortens its words", () => {
+  const roomBytes = 240 * 1024;
+  const base = largest(copies.slice(0, 1), "");
+  const withDetail = (letters: number): HeartbeatRequest => {
+    const [first, ...others] = base.alarms ?? [];
+    assert.ok(first);
+    return { ...base, alarms: [{ ...first, detail: "x".repeat(letters) }, ...others] };
+  };
+  const room = roomBytes - bytesOf(base);
+  assert.deepEqual(fitHeartbeat(withDetail(room)), withDetail(room));
+  assert.deepEqual(fitHeartbeat(withDetail(room + 1)), withDetail(100));
+});
+
+test("more guests and alarms than a heartbeat takes are cut off, and with long words all of them", () => {
+  const guests = Array.from({ length: 600 }, (_, index) => ({ vm: `vm-${index}`, copyId: copies[index] ?? "" }));
+  const alarms = Array.from({ length: 1100 }, (_, index) => ({ vm: "vm-1", copyId: `${index}` }));
+  const request = { page: onlyPage, guests, alarms: alarms.map((alarm) => ({ ...alarm, detail: "" })) };
+  const fitted = fitHeartbeat(request as never);
+  assert.deepEqual(fitted.guests, guests.slice(0, 512));
+  assert.deepEqual(fitted.alarms, request.alarms.slice(0, 1024));
+  assert.deepEqual(fitHeartbeat(largest(copies, "x".repeat(1000))), { page: onlyPage, guests: [], alarms: [] });
+  assert.deepEqual(fitHeartbeat({ page: onlyPage, guests: [] }), { page: onlyPage, guests: [], alarms: [] });
 });
 
 test("whatever a host has, its heartbeat is one that is taken", () => {

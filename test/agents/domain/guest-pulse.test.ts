@@ -49,6 +49,11 @@ test("a guest that was to stand is given its time once it is to execute again", 
   assert.equal(silenceOf(pulse, 600_000 + silentAfterMs), silentAfterMs);
 });
 
+test("what it repeats after it was to stand is no sign of life", () => {
+  const pulse = feel(rest(feel(null, says(70), 0), 5000), says(70), 8000);
+  assert.equal(silenceOf(pulse, 5000 + silentAfterMs), silentAfterMs);
+});
+
 test("what is told names the heartbeat and what the process says; a guest that never speaks may be silent", () => {
   const heard = feel(null, says(70), 0);
   assert.match(describeSilence(heard, null) ?? "", /stands at 70, and its process does not answer/);
