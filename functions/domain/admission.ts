@@ -28,7 +28,7 @@ export function chooseAdmissible(
 }
 
 export function hasWaitedLong({ since }: QueueEntry, nowMs: number): boolean {
-  return since !== undefined && nowMs - since >= holdAfterMs;
+  return nowMs - (since ?? nowMs) >= holdAfterMs;
 }
 
 /** Why a queued migration can no longer begin: its guest is there no more, or is to stop. */

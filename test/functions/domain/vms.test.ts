@@ -174,6 +174,7 @@ test("a host is believed as to resets up to those asked for, and its count never
   assert.equal(made(3, 2, 1), 2, "fewer than before");
   assert.equal(made(3, 2, 2), 2);
   assert.equal(made(3, 1), 1, "it does not say");
+  assert.equal(made(undefined, undefined), undefined, "there is nothing to say");
   assert.equal(made(undefined, undefined, 1), undefined);
   assert.equal(made(1, undefined, 1), 1);
 });
@@ -253,6 +254,7 @@ test("every change of a VM has its event, under the token it has then, and what 
     ["vm-owner-changed", { host: "host-a", copyId: "copy_A" }],
   ]);
   assert.deepEqual(changed({ owner: null }), [["vm-owner-changed", { host: null, copyId: null }]]);
+  assert.deepEqual(events({ ...running, owner: null }, { ...running, owner: null }), []);
 });
 
 test("values are the same as JSON, whatever the order of their fields", () => {
