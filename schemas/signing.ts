@@ -109,16 +109,14 @@ function signatureParameters(createdSeconds: number): string {
 /** RFC 9421, section 2.5, for our fixed list of components. */
 function signatureBase(parts: RequestParts, parameters: string): Uint8Array<ArrayBuffer> {
   return encoder.encode(
-    [
-      `"@method": ${parts.method}`,
-      `"@path": ${parts.path}`,
-      `"content-digest": ${parts.contentDigest}`,
-      `"drover-host": ${parts.host}`,
-      `"drover-incarnation": ${parts.incarnation}`,
-      `"drover-counter": ${parts.counter}`,
-      `"drover-acknowledged": ${parts.acknowledged}`,
+    `"@method": ${parts.method}\n` +
+      `"@path": ${parts.path}\n` +
+      `"content-digest": ${parts.contentDigest}\n` +
+      `"drover-host": ${parts.host}\n` +
+      `"drover-incarnation": ${parts.incarnation}\n` +
+      `"drover-counter": ${parts.counter}\n` +
+      `"drover-acknowledged": ${parts.acknowledged}\n` +
       `"@signature-params": ${parameters}`,
-    ].join("\n"),
   );
 }
 

@@ -36,25 +36,39 @@ async function publicKeyOf(signingKey: string): Promise<string> {
 
 const digits = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
+/** As many as eight digits hold. */
+const halfTail = 2 ** 40;
+
 /** Ids that sort by age: 48 bits of time and 80 of randomness, counted up within one millisecond so that those of one
  *  process sort in the order they were made. */
 export function makeUlids(nowMs: () => number, random: (length: number) => Uint8Array): () => string {
   let lastMs = -1;
-  let tail = 0n;
+  let high = 0;
+  let low = 0;
   return () => {
     const now = nowMs();
     if (now > lastMs) {
       lastMs = now;
-      tail = random(10).reduce((sum, byte) => (sum << 8n) | BigInt(byte), 0n) >> 1n; // Room to count up.
+      const bytes = random(10);
+      const drawn = wholeOf(bytes.subarray(0, 5));
+      // Its highest bit is left empty: room to count up.
+      high = Math.floor(drawn / 2);
+      low = Math.floor(wholeOf(bytes.subarray(5)) / 2) + (drawn % 2) * (halfTail / 2);
     } else {
-      tail += 1n;
+      low += 1;
+      if (low === halfTail) {
+        low = 0;
+        high += 1;
+      }
     }
-    let value = (BigInt(lastMs) << 80n) | tail;
-    let text = "";
-    for (let index = 0; index < 26; index++) {
-      text = digits[Number(value & 31n)] + text;
-      value >>= 5n;
-    }
-    return text;
+    return inDigits(lastMs, 10) + inDigits(high, 8) + inDigits(low, 8);
   };
+}
+
+const wholeOf = (bytes: Uint8Array): number => bytes.reduce((sum, byte) => sum * 256 + byte, 0);
+
+function inDigits(value: number, length: number): string {
+  let text = "";
+  for (let left = value; text.length < length; left = Math.floor(left / 32)) text = digits.charAt(left % 32) + text;
+  return text;
 }

@@ -29,10 +29,14 @@ export function exchangeLight(
 type HeadersInput = Iterable<readonly [string, string]> | { [name: string]: string | undefined };
 
 class LightHeaders {
-  readonly #values = new Map<string, string>();
+  readonly #values: Map<string, string> = new Map();
 
   constructor(input?: HeadersInput | null) {
     if (!input) return;
+    if (input instanceof LightHeaders) {
+      this.#values = new Map(input.#values);
+      return;
+    }
     const pairs = isIterable(input) ? input : Object.entries(input);
     for (const [name, value] of pairs) this.append(name, String(value));
   }

@@ -96,12 +96,16 @@ export class Process {
   enclose<T extends object>(port: string, target: T): T {
     const known = this.#enclosed.get(target);
     if (known) return known as T;
+    const methods = new Map<string, { of: unknown; enclosed: unknown }>();
     const enclosed = new Proxy(target, {
       get: (object, name) => {
         const value: unknown = Reflect.get(object, name, object);
         if (typeof value !== "function" || typeof name !== "string") return value;
-        if (local.has(name)) return value.bind(object);
-        return (...parameters: unknown[]) => this.#call(`${port}.${name}`, object, value as Method, parameters);
+        const made = methods.get(name);
+        if (made?.of === value) return made.enclosed;
+        const method = local.has(name) ? value.bind(object) : this.#method(`${port}.${name}`, object, value as Method);
+        methods.set(name, { of: value, enclosed: method });
+        return method;
       },
     });
     this.#enclosed.set(target, enclosed);
@@ -143,10 +147,13 @@ export class Process {
     }
   }
 
-  #call(step: string, object: object, method: Method, parameters: unknown[]): unknown {
-    const given = parameters.map((parameter) => this.#givenOut(step, parameter));
-    if (isTold(step)) return this.isDead ? undefined : method.apply(object, given as never[]);
-    return this.ask(step, async () => this.#takenIn(step, await method.apply(object, given as never[])));
+  #method(step: string, object: object, method: Method): (...parameters: unknown[]) => unknown {
+    const isOnlyTold = isTold(step);
+    return (...parameters) => {
+      const given = parameters.map((parameter) => this.#givenOut(step, parameter));
+      if (isOnlyTold) return this.isDead ? undefined : method.apply(object, given as never[]);
+      return this.ask(step, async () => this.#takenIn(step, await method.apply(object, given as never[])));
+    };
   }
 
   /** What the process hands out to be called by: it hears only what it can. */

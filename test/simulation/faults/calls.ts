@@ -32,8 +32,8 @@ export class CallFaults {
 
   fateOf(process: Process, step: string): Fate {
     const { simulation, calls, plan } = this.#at;
-    const host = simulation.hostOf(process);
     if (step === "hypervisor.run") {
+      const host = simulation.hostOf(process);
       if (this.#at.happens("runRefused")) host.simulated.expectFault({ kind: "run-refused", detail: "injected" });
       else if (this.#at.happens("runUnknown")) {
         simulation.counts.add("run outcome unknown");
@@ -41,7 +41,7 @@ export class CallFaults {
       }
     }
     if (step === "hypervisor.launch" && this.#at.happens("launchFails")) {
-      host.simulated.expectFault({ kind: "launch-fails", detail: "injected" });
+      simulation.hostOf(process).simulated.expectFault({ kind: "launch-fails", detail: "injected" });
     }
     if (writes.has(step) && this.#at.happens("writeFails")) {
       this.#countWrite(step);
