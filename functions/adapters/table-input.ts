@@ -171,11 +171,12 @@ function isJsonObject(value: unknown): value is { [name: string]: Json } {
 }
 
 function refuseDoubles(keys: readonly Key[]): void {
-  const seen = new Map<string, Set<string>>();
-  for (const key of keys) {
-    const inPartition = seen.get(key.partition) ?? new Set();
-    if (inPartition.has(key.sort)) refuse(`${describe(key)} is named twice`);
-    seen.set(key.partition, inPartition.add(key.sort));
+  // They are few: comparing each with each costs less than composing a name of each.
+  for (const [index, key] of keys.entries()) {
+    for (let before = 0; before < index; before++) {
+      const other = keys[before];
+      if (other?.sort === key.sort && other.partition === key.partition) refuse(`${describe(key)} is named twice`);
+    }
   }
 }
 

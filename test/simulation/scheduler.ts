@@ -44,7 +44,8 @@ export class Scheduler {
     await this.#quiet();
     while (!isSettled) {
       if (!this.#timers.step()) throw new Error("simulated time stands still: nothing is left that could happen");
-      await this.#stepped();
+      await this.#quiet();
+      this.#stepped();
     }
     return promise;
   }
@@ -59,12 +60,12 @@ export class Scheduler {
     await this.#quiet();
     while (!isOver && (this.#timers.nextAtMs() ?? Number.POSITIVE_INFINITY) <= endMs) {
       this.#timers.step();
-      await this.#stepped();
+      await this.#quiet();
+      this.#stepped();
     }
   }
 
-  async #stepped(): Promise<void> {
-    await this.#quiet();
+  #stepped(): void {
     this.steps++;
     this.afterStep(this.nowMs());
   }
