@@ -21,7 +21,6 @@ export type LateRecovery = { vm: VmRecord | null; migrations: MigrationState[]; 
 
 export function recoverLate(late: LateStanding, context: RecoveryContext): LateRecovery {
   const { hostId, vmId, vm, copies, parts } = late;
-  const open = parts.filter(({ over }) => !over);
   // Nobody has the guest, or nobody knew of it: what this host has is all there is.
   const isVacant = !vm || (vm.stoppedBecause === hostLost && vm.migrationId === null && !vm.deleted);
   if (isVacant) {
@@ -30,11 +29,19 @@ export function recoverLate(late: LateStanding, context: RecoveryContext): LateR
     const highestToken = Math.max(0, ...copies.map(({ lockToken }) => lockToken ?? 0));
     const recovered = recoverVm({ vmId, vm, migrations: late.migrations, inventory, highestToken }, context);
     if (!recovered) return { vm, migrations: [], duties: [] };
-    // A guest that ended with its host stays lost with it.
-    const isThere = !hasEnded(recovered.vm);
-    const after = isThere || !vm ? recovered.vm : { ...vm, fencingToken: recovered.vm.fencingToken };
-    return { vm: after, migrations: recovered.migrations, duties: recovered.duties.map(({ duty }) => duty) };
+    if (!vm || !hasEnded(recovered.vm)) {
+      const { migrations, duties } = recovered;
+      return { vm: recovered.vm, migrations, duties: duties.map(({ duty }) => duty) };
+    }
+    // A guest that ended with its host stays lost with it, and waits for no migration.
+    return standBehind(late, { ...vm, fencingToken: recovered.vm.fencingToken }, context);
   }
+  return standBehind(late, vm, context);
+}
+
+/** What the host is not done with, and what it has, by a VM that stands as it is. */
+function standBehind({ hostId, vmId, ...late }: LateStanding, vm: VmRecord, context: RecoveryContext): LateRecovery {
+  const open = late.parts.filter(({ over }) => !over);
   const migrations = open.map((part) => {
     const known = late.migrations.find(({ id }) => id === part.assignment.migrationId);
     // Decided since the table was restored, with this host counted as lost.
@@ -42,7 +49,7 @@ export function recoverLate(late: LateStanding, context: RecoveryContext): LateR
     return decideLate(known ?? remade(part.assignment, context.at), part, vm);
   });
   const inRole = new Set(open.map(({ assignment, role }) => assignment[role].copyId));
-  const duties = copies.flatMap(({ copyId, spec }): CopyDuty[] => {
+  const duties = late.copies.flatMap(({ copyId, spec }): CopyDuty[] => {
     if (isOwner(vm, { hostId, copyId }) && !hasEnded(vm)) return inRole.has(copyId) ? [] : [dutyOf(vm, copyId)];
     if (inRole.has(copyId)) return [];
     return [{ vmId, copyId, fencingToken: vm.fencingToken, spec, wantedRunState: "stopped", hasRun: true }];

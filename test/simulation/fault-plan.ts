@@ -91,7 +91,7 @@ export function drawPlan(random: Random): FaultPlan {
 const lostLate: AimName = "destination lost once it has committed";
 
 /** An operator needs hosts to declare lost. Where that is a lie, what holds the lock files lives: should it die as well,
- *  nothing would be left that could tell a lie from the truth; nor does the table go back meanwhile. */
+ *  nothing would be left that could tell a lie from the truth. */
 function withVictims(plan: FaultPlan, random: Random): FaultPlan {
   const { chance, rate, operator } = plan;
   if (operator === "never") return plan;
@@ -102,7 +102,7 @@ function withVictims(plan: FaultPlan, random: Random): FaultPlan {
     ...plan,
     aims,
     chance: { ...chance, endsBeforeStep: 0, endsAfterStep: 0 },
-    rate: { ...often, hostCutOff: random.between(1, 4), supervisorDies: 0, tableGoesBack: 0 },
+    rate: { ...often, hostCutOff: random.between(1, 4), supervisorDies: 0 },
   };
 }
 

@@ -819,6 +819,32 @@ test("a late host whose guest nobody has is believed: what it has is all there i
   assert.equal(forgotten.vm?.runState, "stopped");
 });
 
+test("a migration that a late host's guest ended in waits for nothing but that host's own report, as its VM waits for none", () => {
+  const lostVm = {
+    ...atRest,
+    owner: destination,
+    runState: "guest-lost",
+    wantedRunState: "stopped",
+    stoppedBecause: "host-declared-lost",
+  } as const;
+  const standing = late({
+    hostId: "host-b",
+    vm: lostVm,
+    copies: [bare(copyOf(destination, gone))],
+    parts: [barePart(partOf("destination", { commitSent: true, runIntent: 1 }))],
+  });
+  const { vm, migrations } = recoverLate(standing, context);
+  const token = firstToken(3) + 1;
+  assert.deepEqual(vm, { ...lostVm, fencingToken: token });
+  assert.equal(migrations.length, 1);
+  assert.deepEqual(migrations[0]?.verdict, {
+    kind: "committed",
+    token,
+    confirmed: { outcome: "running", detail: restored },
+  });
+  assert.deepEqual(migrations[0].holds, { source: false, destination: true });
+});
+
 test("a late host undoes nothing that was decided without it: its copies are told to go", () => {
   const decided = recoverLate(late({ vm: ranElsewhere, copies: [bare(copyOf(source))] }), context);
   assert.equal(decided.vm, ranElsewhere);
