@@ -5,19 +5,27 @@ import { type Options, stepsFrom } from "./steps/steps.ts";
 import { startsOf } from "./steps/wishes.ts";
 import { isSettled, nameOfRest } from "./world/checks.ts";
 import { production, type Rules } from "./world/rules.ts";
-import { firstToken, type Guest, type Host, hostIds, type Move, type World } from "./world/world.ts";
+import { backUp } from "./world/table.ts";
+import { firstToken, type Guest, type Host, hostIds, type Move, type Table, type World } from "./world/world.ts";
 
-export type Setting = Options & { hosts: number; vms: number };
+const freshTable: Table = { state: "served", epoch: 0, backup: null, forgotten: [] };
+
+export type Setting = Options & {
+  hosts: number;
+  vms: number;
+  /** The backup is of the beginning, and not of any time. */
+  isBackedUpAtFirst?: boolean;
+};
 
 export function modelOf(setting: Setting, rules: Rules = production): Model<World> {
   const { hosts, vms, movesPerVm } = setting;
   const moves = vms * movesPerVm;
   return {
-    initial: initialWorld(hosts, vms, rules),
-    width: hosts + 2 * vms + 5 * moves,
+    initial: initialWorld(setting, rules),
+    width: 1 + hosts + 2 * vms + 5 * moves,
     steps: (world, faults) => stepsFrom(world, faults, setting),
     parts(world) {
-      const parts: (object | null)[] = [...world.hosts, ...world.vms, ...world.guests];
+      const parts: (object | null)[] = [world.table, ...world.hosts, ...world.vms, ...world.guests];
       for (let m = 0; m < moves; m += 1) {
         const move = world.moves[m];
         if (move) parts.push(move.record, move.source, move.destination, move.queue, move.wire);
@@ -25,12 +33,13 @@ export function modelOf(setting: Setting, rules: Rules = production): Model<Worl
       }
       return parts;
     },
-    assemble(parts) {
+    assemble([table = null, ...parts]) {
       const world: World = {
         hosts: parts.slice(0, hosts) as Host[],
         vms: parts.slice(hosts, hosts + vms) as VmRecord[],
         guests: parts.slice(hosts + vms, hosts + 2 * vms) as Guest[],
         moves: [],
+        table: table as Table | null,
         rules,
         harm: null,
       };
@@ -53,8 +62,9 @@ function restByBound(world: World, { features, startsPerVm }: Setting): string |
   return features.has("operator") && isSpent && isGone ? "the bound leaves no other start to force" : null;
 }
 
-function initialWorld(hosts: number, vms: number, rules: Rules): World {
-  const world: World = { vms: [], guests: [], hosts: [], moves: [], rules, harm: null };
+function initialWorld({ hosts, vms, features, isBackedUpAtFirst }: Setting, rules: Rules): World {
+  const table: Table | null = features.has("restores") ? freshTable : null;
+  const world: World = { vms: [], guests: [], hosts: [], moves: [], table, rules, harm: null };
   for (let v = 0; v < vms; v += 1) {
     const copyId = `copy_${"ab"[v]}`;
     // The second guest lives on the second host, where the first may go.
@@ -74,7 +84,16 @@ function initialWorld(hosts: number, vms: number, rules: Rules): World {
       createdBy: "u",
     });
     world.guests.push({
-      copies: [{ id: copyId, host: h, machine: "running", isCurrent: true, isWatched: true }],
+      copies: [
+        {
+          id: copyId,
+          host: h,
+          machine: "running",
+          isCurrent: true,
+          isWatched: true,
+          ...(table ? { lockToken: firstToken } : {}),
+        },
+      ],
       lock: { holder: copyId, copyId, fencingToken: firstToken, next: null },
       isExcused: false,
     });
@@ -88,7 +107,11 @@ function initialWorld(hosts: number, vms: number, rules: Rules): World {
       tokens: world.vms.map((_, v) => (v % hosts === h ? firstToken : 0)),
       slot: null,
       isDeclaredLost: false,
+      isFrozen: false,
+      isBehind: false,
+      told: null,
     });
   }
+  if (isBackedUpAtFirst) backUp(world);
   return world;
 }

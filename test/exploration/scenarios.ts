@@ -84,9 +84,8 @@ export const scenarios: Scenario[] = [
   },
   {
     name: "there and back",
-    bound:
-      "1 VM, 2 migrations one after the other to any host, 1 fault: agents, guests, hosts, supervisors; a cancel each",
-    setting: one(["agents", "guests", "reboots", "wipes", "supervisors"], { movesPerVm: 2 }),
+    bound: "1 VM, 2 hosts, 2 migrations one after the other, 1 fault: agents, guests, hosts, supervisors",
+    setting: one(["agents", "guests", "reboots", "wipes", "supervisors"], { movesPerVm: 2, hosts: 2 }),
     faults: 1,
     isQuick: false,
   },
@@ -100,8 +99,8 @@ export const scenarios: Scenario[] = [
   },
   {
     name: "two VMs",
-    bound: "2 VMs on 2 of 3 hosts, 1 migration each to any host, 1 fault: agents, hosts",
-    setting: one(["agents", "reboots"], { vms: 2 }),
+    bound: "2 VMs on 2 of 3 hosts, 1 migration each to any host, 1 fault: an agent that dies",
+    setting: one(["agents"], { vms: 2 }),
     faults: 1,
     isQuick: false,
   },
@@ -126,6 +125,24 @@ export const scenarios: Scenario[] = [
       "2 hosts, one only cut off from the control plane and declared lost all the same, 1 start forced, taking back",
     setting: one(["cuts", "operator", "lies"], { startsPerVm: 1, hosts: 2 }),
     faults: 1,
+    isQuick: false,
+  },
+  {
+    name: "the table goes back",
+    bound: "2 hosts, 1 migration, a backup at any time, restored at any later time",
+    setting: one(["restores"], { hosts: 2 }),
+    faults: 1,
+    isQuick: true,
+  },
+  {
+    name: "the table goes back, and more fails",
+    bound:
+      "2 hosts, 1 migration that the backup knows nothing of, restored at any time, and 1 fault before or after: agents, journals, guests, hosts, supervisors, hypervisors that refuse",
+    setting: one(["restores", "agents", "journals", "guests", "reboots", "supervisors", "refusals"], {
+      hosts: 2,
+      isBackedUpAtFirst: true,
+    }),
+    faults: 2,
     isQuick: false,
   },
   {

@@ -2,6 +2,7 @@ import { destinationMutants } from "./destination.ts";
 import { forceMutants } from "./force.ts";
 import { lockMutants } from "./lock.ts";
 import type { Mutant } from "./mutant.ts";
+import { restoreMutants } from "./restore.ts";
 import { sourceMutants } from "./source.ts";
 import { tableMutants } from "./table.ts";
 
@@ -11,4 +12,5 @@ export const mutants: Mutant[] = [
   ...tableMutants,
   ...lockMutants,
   ...forceMutants,
+  ...restoreMutants,
 ];

@@ -143,7 +143,7 @@ export const tableMutants: Mutant[] = [
     }),
     features: ["echoes"],
     faults: 1,
-    only: "source: copy-seen",
+    only: /source: copy-seen/,
     setting: { movesPerVm: 2, hosts: 2 },
   },
 ];

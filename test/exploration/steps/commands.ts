@@ -15,6 +15,7 @@ import {
   runCopy,
   takeBackLock,
 } from "../world/copies.ts";
+import { isShut } from "../world/table.ts";
 import {
   copyOf,
   guestAt,
@@ -58,7 +59,10 @@ type Take = (world: World) => void;
 
 /** Requests to the control plane. */
 function requestSteps({ before, add, fault }: Adders, m: number, at: Side, command: Command, take: Take): void {
-  const isAway = hostAt(before, hostOf(moveAt(before, m), at)).isAway;
+  const h = hostOf(moveAt(before, m), at);
+  const { isAway } = hostAt(before, h);
+  // Whatever it asks it is told the same, and is frozen by that.
+  if (!isAway && isShut(before, h)) return;
   if (command.kind === "report") {
     const { report } = command;
     const name = `M${m} ${at}: ${report.kind}`;

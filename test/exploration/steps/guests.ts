@@ -6,6 +6,7 @@ import type { AgentReport } from "../../../schemas/agent.ts";
 import { feedDestination, feedSource, raiseToken } from "../world/agents.ts";
 import { seeAtRest } from "../world/control-plane.ts";
 import { breakStream, endCopy, execute, loseSupervisor, takeBackAtGate, takeLock } from "../world/copies.ts";
+import { mayDecide } from "../world/table.ts";
 import {
   blame,
   type Copy,
@@ -40,7 +41,7 @@ export function guestSteps(adders: Adders): void {
 function copySteps({ before, add, fault }: Adders, v: number, copy: Copy): void {
   fault("guests", `${copy.id}'s process is killed`, (world) => {
     excuseLoss(world, v, copy);
-    endCopy(world, v, copy.id);
+    endCopy(world, v, copy.id, "killed");
     for (const { m, side } of endsOf(world, copy.id)) {
       breakStream(world, m);
       if (side === "source") feedSource(world, m, { kind: "guest-ended", how: "killed", detail: "" });
@@ -98,7 +99,7 @@ function dutySteps({ before, add, fault }: Adders, v: number): void {
   const h = hostIds.indexOf(vm.owner.hostId);
   const host = hostAt(before, h);
   const isInRole = endsOf(before, copyId).some(({ m, side }) => moveAt(before, m)[side]);
-  if (host.agent !== "up" || host.isAway || host.isDeclaredLost || isInRole) return;
+  if (host.agent !== "up" || host.isAway || host.isDeclaredLost || isInRole || !mayDecide(before, h)) return;
   const isWorking = sidesAt(before, h).some(
     ({ m, side }) =>
       moveAt(before, m).record.vmId === vm.vmId &&
@@ -129,7 +130,15 @@ function dutySteps({ before, add, fault }: Adders, v: number): void {
     }
     return;
   }
-  if (!isThere && (copy || duty.hasRun) && before.rules.habits.startsOnlyWhenAsked) {
+  if (isThere) {
+    if (!copy.isWatched || !["stopped", "loaded"].includes(copy.machine)) return;
+    add(`${name} lets it run`, "plain", (world) => {
+      raiseToken(world, h, v, duty.fencingToken);
+      if (takeLock(world, v, copyId, duty.fencingToken)) execute(world, v, copyId);
+    });
+    return;
+  }
+  if ((copy || duty.hasRun) && before.rules.habits.startsOnlyWhenAsked) {
     const because = duty.wantedRunState === "stopped" ? "ordered" : "killed";
     add(`${name} says it is gone`, "plain", (world) => seeAtRest(world, v, "gone", because));
     fault("requests", `${name} says it is gone, answer lost`, (world) => seeAtRest(world, v, "gone", because));
@@ -147,7 +156,8 @@ export function startFromDisk(world: World, v: number, h: number, copyId: string
   }
   const { copies } = guestAt(world, v);
   const others = copies.filter(({ id }) => id !== copyId);
-  const copy: Copy = { id: copyId, host: h, machine: "loaded", isCurrent: true, isWatched: true };
+  const lockToken = world.table ? { lockToken: fencingToken } : {};
+  const copy: Copy = { id: copyId, host: h, machine: "loaded", isCurrent: true, isWatched: true, ...lockToken };
   putGuest(world, v, { copies: [...others, copy], isExcused: false });
   execute(world, v, copyId);
 }
@@ -156,12 +166,15 @@ export function startFromDisk(world: World, v: number, h: number, copyId: string
 function orphanSteps({ before, add }: Adders, v: number, copy: Copy): void {
   const host = hostAt(before, copy.host);
   if (host.agent !== "up" || host.isAway || host.isDeclaredLost || !copy.isWatched) return;
+  if (!mayDecide(before, copy.host)) return;
   const ends = endsOf(before, copy.id);
   if (ends.some(({ m, side }) => moveAt(before, m)[side] || moveAt(before, m).wire.journal[side]?.isOver === false))
     return;
   if (vmAt(before, v).owner?.copyId === copy.id) return;
   const made = ends.find(({ side }) => side === "destination");
   if (!made) return;
+  // Nobody can read what the table never knew: its host is told by its duties.
+  if (before.table?.forgotten.includes(made.m)) return;
   const { verdict } = moveAt(before, made.m).record;
   const isOther = ownerBy(verdict, moveAt(before, made.m).record).copyId !== copy.id;
   if (guestAt(before, v).owed?.some(({ copyId }) => copyId === copy.id)) return;
@@ -186,8 +199,15 @@ export function excuseLoss(world: World, v: number, copy: Copy): void {
     const isHandedBack = destination?.stage === "returning" && record.source.copyId === copy.id;
     return isUnderWay || queue.late.some(isAbort) || isWord || isHandedBack;
   });
+  // It was the owner's by a verdict that the table has forgotten.
+  const isBack = world.table !== null && world.table.state !== "served";
+  const mayHaveRun = world.moves.some(({ record, wire: { journal } }) => {
+    const own = journal.destination;
+    if (record.destination.copyId !== copy.id || !own) return false;
+    return own.runIntent !== own.runRefused || (isBack && own.commitSent);
+  });
   const isOwners = vm.owner?.copyId === copy.id && (vm.migrationId === null || isDecided(world, vm.migrationId));
-  if (others.length === 0 || isOwners || isGivenUp) putGuest(world, v, { isExcused: true });
+  if (others.length === 0 || isOwners || mayHaveRun || isGivenUp) putGuest(world, v, { isExcused: true });
 }
 
 function isDecided(world: World, migrationId: string): boolean {

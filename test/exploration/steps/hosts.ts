@@ -15,6 +15,7 @@ import {
 } from "../world/agents.ts";
 import { recordNow } from "../world/control-plane.ts";
 import { breakStream, endCopy } from "../world/copies.ts";
+import { beAcknowledged, isShut } from "../world/table.ts";
 import {
   guestAt,
   hostAt,
@@ -51,8 +52,8 @@ export function hostSteps(adders: Adders): void {
 
 /** A heartbeat or a ring finds something new; a claim brings what the host is to do, and the record along. */
 function claimSteps({ before, add, fault }: Adders, h: number): void {
-  const { slot, isAway, isDeclaredLost } = hostAt(before, h);
-  if (!slot || isAway || isDeclaredLost) return;
+  const { slot, isAway, isDeclaredLost, isFrozen } = hostAt(before, h);
+  if (!slot || isAway || isDeclaredLost || isShut(before, h) || isFrozen) return;
   const { move: m, side } = slot;
   const move = moveAt(before, m);
   const role = move[side];
@@ -171,7 +172,7 @@ export function reboot(world: World, h: number): void {
     for (const copy of guestAt(world, v).copies) {
       if (copy.host !== h || copy.machine === "ended") continue;
       excuseLoss(world, v, copy);
-      endCopy(world, v, copy.id);
+      endCopy(world, v, copy.id, "killed");
     }
   }
   for (const { m } of sidesAt(world, h)) {
@@ -183,20 +184,22 @@ export function reboot(world: World, h: number): void {
 /** @param hasLostGates the gates lie in a folder of their own */
 function wipe(world: World, h: number, hasLostGates: boolean): void {
   for (const { m, side } of sidesAt(world, h)) {
-    // Rule 6: a missing journal counts as "may have run", so a commit that was sent may cost the guest.
+    // Rule 6: a missing journal counts as "may have run", so a commit that was sent may cost the guest; where the table
+    // went back, nobody knows that none was.
     const { wire } = moveAt(world, m);
-    if (side === "destination" && wire.journal.destination?.commitSent && isUnfinished(moveAt(world, m), side)) {
+    const { destination } = wire.journal;
+    const isUnknown = world.table !== null && destination !== null;
+    const mayHaveRun = isUnknown || (destination?.commitSent && isUnfinished(moveAt(world, m), side));
+    if (side === "destination" && mayHaveRun) {
       putGuest(world, vmOf(moveAt(world, m)), { isExcused: true });
     }
   }
-  putHost(world, h, { tokens: hostAt(world, h).tokens.map(() => 0) });
+  putHost(world, h, { tokens: hostAt(world, h).tokens.map(() => 0), isFrozen: false });
   for (const { m, side } of sidesAt(world, h)) {
     const { wire } = moveAt(world, m);
     // Where the slot is free nothing will ever be asked of that journal.
-    const journal = {
-      ...wire.journal,
-      [side]: hostAt(world, h).slot?.move === m ? null : overJournal(wire.journal[side]),
-    };
+    const mayBeAsked = hostAt(world, h).slot?.move === m || world.table !== null;
+    const journal = { ...wire.journal, [side]: mayBeAsked ? null : overJournal(wire.journal[side]) };
     putWire(world, m, { journal, ...(side === "source" && hasLostGates ? { gate: null } : {}) });
   }
 }
@@ -212,7 +215,11 @@ function comeBack(world: World, h: number): void {
     }
     if (!hostAt(world, h).isAway) beHeardAgain(world, h);
   }
-  putHost(world, h, { agent: "up", isNewLife: hostAt(world, h).isDeclaredLost });
+  const { isDeclaredLost, isNewLife, isFrozen, told } = hostAt(world, h);
+  // What an earlier life told may not hold any more.
+  putHost(world, h, { agent: "up", isNewLife: isDeclaredLost, told: isNewLife ? null : told });
+  beAcknowledged(world, h);
+  if (isFrozen && world.rules.habits.staysFrozen) return;
   for (const { m, side } of sidesAt(world, h)) {
     if (isUnfinished(moveAt(world, m), side)) recoverRole(world, m, side);
   }
@@ -228,6 +235,7 @@ function cutSteps({ before, add, fault, options }: Adders, h: number): void {
   if (isAway) {
     add(`${name} reaches the control plane again`, "plain", (world) => {
       putHost(world, h, { isAway: false });
+      beAcknowledged(world, h);
       if (hostAt(world, h).isDeclaredLost && hostAt(world, h).isNewLife && hostAt(world, h).agent === "up") {
         beHeardAgain(world, h);
         putHost(world, h, { isNewLife: false });

@@ -5,6 +5,7 @@ import { dutyOf, hasEnded, isOwner } from "../../../functions/domain/vms.ts";
 import { feedSource } from "../world/agents.ts";
 import { context, motionOf, putMotion, seeAtRest } from "../world/control-plane.ts";
 import { endCopy } from "../world/copies.ts";
+import { mayDecide } from "../world/table.ts";
 import {
   blame,
   guestAt,
@@ -71,7 +72,8 @@ function declareLost(world: World, h: number): void {
   putHost(world, h, { isDeclaredLost: true });
   for (const v of world.vms.keys()) noteOwed(world, v, h);
   const { slot } = hostAt(world, h);
-  if (slot) putMotion(world, slot.move, world.rules.loseHost(motionOf(world, slot.move), slot.side, "", context(null)));
+  if (slot)
+    putMotion(world, slot.move, world.rules.loseHost(motionOf(world, slot.move), slot.side, "", context(null, world)));
   for (const v of world.vms.keys()) {
     const vm = vmAt(world, v);
     const migration = world.moves.find(({ record }) => record.id === vm.migrationId)?.record ?? null;
@@ -110,7 +112,7 @@ function noteOwed(world: World, v: number, h: number): void {
   ]);
 }
 
-function putOwed(world: World, v: number, owed: Owed[]): void {
+export function putOwed(world: World, v: number, owed: Owed[]): void {
   const { owed: _before, ...guest } = guestAt(world, v);
   world.guests[v] = owed.length > 0 ? { ...guest, owed } : guest;
 }
@@ -147,7 +149,7 @@ function ownAgain(world: World, v: number, copyId: string): void {
 function oweStep({ before, add }: Adders, v: number, owed: Owed): void {
   const { copyId, host: h, duty } = owed;
   const host = hostAt(before, h);
-  if (host.agent !== "up" || host.isAway || host.isDeclaredLost) return;
+  if (host.agent !== "up" || host.isAway || host.isDeclaredLost || !mayDecide(before, h)) return;
   const vm = vmAt(before, v);
   const copy = guestAt(before, v).copies.find(({ id }) => id === copyId);
   const isThere = copy && copy.machine !== "ended";
@@ -240,7 +242,7 @@ function forceSteps(adders: Adders, v: number): void {
     if (m >= 0) {
       const lost = lostEndsOf(before, m);
       const event = { kind: "operator-forces", owner, lost, statement } as const;
-      const decision = before.rules.decideMotion(motionOf(before, m), event, context(null));
+      const decision = before.rules.decideMotion(motionOf(before, m), event, context(null, before));
       if (decision.kind !== "move") continue;
       add(name, "plain", (world) => {
         checkForce(world, m);
@@ -258,7 +260,12 @@ function forceSteps(adders: Adders, v: number): void {
     });
   }
   if (m < 0 || (moveAt(before, m).record.takeBack && moveAt(before, m).record.takeBack?.refused === null)) return;
-  const wished = before.rules.wishTakeBack(motionOf(before, m), lostEndsOf(before, m), statement, context(null));
+  const wished = before.rules.wishTakeBack(
+    motionOf(before, m),
+    lostEndsOf(before, m),
+    statement,
+    context(null, before),
+  );
   if (wished.kind !== "wish") return;
   add(`M${m} an operator asks the source to take its copy back`, "plain", (world) => {
     checkForce(world, m);

@@ -9,6 +9,7 @@ import { hostSteps } from "./hosts.ts";
 import { messageSteps } from "./messages.ts";
 import { operatorSteps } from "./operators.ts";
 import { paceSteps } from "./pace.ts";
+import { restoreSteps } from "./restores.ts";
 import { wishSteps } from "./wishes.ts";
 
 /** What may go wrong or be asked in a scenario, beside what the parts do by themselves. */
@@ -33,6 +34,7 @@ export type Feature =
   | "returns" // one that was gone comes back
   | "operator" // an operator declares a host lost that is gone, and forces its guests
   | "lies" // and one that is only cut off
+  | "restores" // the table goes back to a backup that was made at any time
   | "volumes" // the shared volume cannot be reached when a lock file is to be taken back
   | "cancel" // a user cancels
   | "stop" // a user stops a virtual machine
@@ -76,5 +78,6 @@ export function stepsFrom(before: World, faults: boolean, options: Options): Ste
   guestSteps(adders);
   wishSteps(adders);
   operatorSteps(adders);
+  if (before.table) restoreSteps(adders, before.table);
   return steps;
 }

@@ -7,6 +7,7 @@ import type { Adders } from "./steps.ts";
 
 export function wishSteps(adders: Adders): void {
   const { before, add, options } = adders;
+  if (before.table && before.table.state !== "served") return;
   for (let v = 0; v < before.vms.length; v += 1) {
     const vm = vmAt(before, v);
     moveSteps(adders, v);

@@ -27,8 +27,8 @@ import {
   type World,
 } from "./world.ts";
 
-const clusterId = "c";
-const limits = {
+export const clusterId = "c";
+export const limits = {
   downtimeLimitMs: 100,
   downtimeCeilingMs: 500,
   roundLimit: 30,
@@ -37,13 +37,18 @@ const limits = {
 };
 /** Why something ended decides nothing. */
 export const someReason: { reason: EndReason; detail: string } = { reason: "stream-failed", detail: "" };
-export const context = (actor: Role | null): Context => ({ clusterId, at: 0, restoreEpoch: 0, actor });
+export const context = (actor: Role | null, world?: World): Context => ({
+  clusterId,
+  at: 0,
+  restoreEpoch: world?.table?.epoch ?? 0,
+  actor,
+});
 
 export function recordNow(world: World, m: number): MigrationRecord {
   return { ...recordOf(clusterId, moveAt(world, m).record), issuedAt: 0 };
 }
 
-function slotAt(world: World, h: number): Slot {
+export function slotAt(world: World, h: number): Slot {
   const { slot } = hostAt(world, h);
   if (!slot) return { assignmentsRevision: 0, migration: null };
   const { record } = moveAt(world, slot.move);
@@ -80,7 +85,7 @@ export function putMotion(world: World, m: number, motion: Motion): void {
 }
 
 /** Without what decides nothing. */
-function plain(migration: MigrationState): MigrationState {
+export function plain(migration: MigrationState): MigrationState {
   const { verdict, seen } = migration;
   const bare = "detail" in verdict ? { ...verdict, ...someReason } : verdict;
   const seenBare = (side: Side) => seen[side] && { ...seen[side], detail: "" };
@@ -142,7 +147,7 @@ function take(world: World, m: number, side: Side, report: AgentReport): ReportO
     case "gap-measured":
       return "applied";
     case "take-back-refused": {
-      const refused = world.rules.refuseTakeBack(motionOf(world, m), "", context(side));
+      const refused = world.rules.refuseTakeBack(motionOf(world, m), "", context(side, world));
       if (refused) putMotion(world, m, refused);
       return "applied";
     }
@@ -153,7 +158,7 @@ function take(world: World, m: number, side: Side, report: AgentReport): ReportO
       const by = record[side].hostId;
       const asked = record.takeBack && record.takeBack.refused === null ? record.takeBack : null;
       const event = { ...report, by, ...(report.kind === "source-takes-back" ? { asked } : {}) } as VerdictEvent;
-      const decision = world.rules.decideMotion(motionOf(world, m), event, context(side));
+      const decision = world.rules.decideMotion(motionOf(world, m), event, context(side, world));
       if (decision.kind === "move") putMotion(world, m, decision.motion);
       return decision.kind === "refuse" ? "refused" : "applied";
     }
@@ -172,7 +177,7 @@ function see(world: World, m: number, side: Side, report: Extract<AgentReport, {
     slot: slotAt(world, hostOf(move, side)),
     migration: move.record,
   };
-  const seen = world.rules.seeCopy(standing, report, context(side));
+  const seen = world.rules.seeCopy(standing, report, context(side, world));
   if (seen.kind === "refuse") return "refused";
   const slots = { source: null, destination: null, [side]: seen.slot };
   putMotion(world, m, { migration: seen.migration ?? move.record, vm: seen.vm, slots });
@@ -205,13 +210,13 @@ export function seeAtRest(world: World, v: number, state: "running" | "gone", be
       migrationId: null,
       summary: null,
     },
-    context(null),
+    context(null, world),
   );
   if (seen.kind === "accept") world.vms[v] = seen.vm;
 }
 
 export function cancelMove(world: World, m: number, reason: EndReason): void {
-  putMotion(world, m, world.rules.requestCancel(motionOf(world, m), reason, context(null)));
+  putMotion(world, m, world.rules.requestCancel(motionOf(world, m), reason, context(null, world)));
 }
 
 /** The control plane's own abort: before the source has claimed, and never after. */
@@ -219,6 +224,6 @@ export function abortUnclaimed(world: World, m: number): void {
   const sourceHasClaimed = hostAt(world, hostOf(moveAt(world, m), "source")).slot?.isClaimed ?? true;
   const motion = motionOf(world, m);
   const event: VerdictEvent = { kind: "control-plane-aborts", sourceHasClaimed, ...someReason };
-  const decision = world.rules.decideMotion(motion, event, context(null));
+  const decision = world.rules.decideMotion(motion, event, context(null, world));
   if (decision.kind === "move") putMotion(world, m, decision.motion);
 }

@@ -39,6 +39,7 @@ export function takeLock(
   if (stamp.fencingToken < lock.fencingToken) blame(world, "rule 10: the lock file's token falls");
   const next = stamp.next?.copyId ?? null;
   putGuest(world, v, { lock: { holder: copyId, copyId: stamp.copyId, fencingToken: stamp.fencingToken, next } });
+  if (world.table) putCopy(world, v, copyId, { lockToken: stamp.fencingToken });
   return true;
 }
 
@@ -56,8 +57,9 @@ export function execute(world: World, v: number, copyId: string): void {
   });
 }
 
-export function endCopy(world: World, v: number, copyId: string): void {
-  putCopy(world, v, copyId, { machine: "ended", isCurrent: false, isWatched: true });
+export function endCopy(world: World, v: number, copyId: string, how: "destroyed" | "killed" = "destroyed"): void {
+  const remains = world.table ? { hasRemains: how === "killed" } : {};
+  putCopy(world, v, copyId, { machine: "ended", isCurrent: false, isWatched: true, ...remains });
   releaseLock(world, v, copyId);
 }
 

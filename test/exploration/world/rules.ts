@@ -7,6 +7,8 @@ import { seeCopy } from "../../../functions/domain/copies.ts";
 import { forceAtRest, lostEnds, refuseTakeBack, wishTakeBack } from "../../../functions/domain/force.ts";
 import { lostWithHost, revisedDuty, supersededDuty } from "../../../functions/domain/lost-host.ts";
 import { decideMotion, loseHost, recordSeen, requestCancel, settle } from "../../../functions/domain/motion.ts";
+import { recoverSlot, recoverVm } from "../../../functions/domain/recovery.ts";
+import { standingsOf } from "../../../functions/domain/standings.ts";
 import { startVm } from "../../../functions/domain/vms.ts";
 
 export type Rules = {
@@ -28,6 +30,9 @@ export type Rules = {
   refuseTakeBack: typeof refuseTakeBack;
   revisedDuty: typeof revisedDuty;
   supersededDuty: typeof supersededDuty;
+  recoverVm: typeof recoverVm;
+  recoverSlot: typeof recoverSlot;
+  standingsOf: typeof standingsOf;
   stampFor: typeof stampFor;
   mayActOn: typeof mayActOn;
   /** What stands at the gate after somebody wanted to create one or the other. */
@@ -75,6 +80,20 @@ export type Habits = {
   waitsForLock: boolean;
   /** A host that hears that its incarnation was declared lost goes on under a new one. */
   takesANewLife: boolean;
+  /** A host that was told more than the table knows says so. */
+  noticesTheTable: boolean;
+  /** Nothing is decided while the cluster recovers, and by no host that is frozen. */
+  standsStill: boolean;
+  /** A host halts before it tells what it has. */
+  haltsFirst: boolean;
+  /** A frozen host is frozen still when its agent comes back. */
+  staysFrozen: boolean;
+  /** The cluster opens again when all hosts have told. */
+  awaitsAll: boolean;
+  /** Tokens of before the restore count no more. */
+  raisesTheFloor: boolean;
+  /** A guest at its gate, and not past it, is given back before its host tells. */
+  emptiesTheGate: boolean;
 };
 
 export const production: Rules = {
@@ -96,6 +115,9 @@ export const production: Rules = {
   refuseTakeBack,
   revisedDuty,
   supersededDuty,
+  recoverVm,
+  recoverSlot,
+  standingsOf,
   stampFor,
   mayActOn,
   decideGate: (found, wanted) => found ?? wanted,
@@ -117,6 +139,13 @@ export const production: Rules = {
     awaitsItsPart: true,
     waitsForLock: true,
     takesANewLife: true,
+    noticesTheTable: true,
+    standsStill: true,
+    haltsFirst: true,
+    staysFrozen: true,
+    awaitsAll: true,
+    raisesTheFloor: true,
+    emptiesTheGate: true,
   },
   tries: 1,
   keepsTokensAtOnce: false,

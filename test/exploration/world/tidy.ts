@@ -16,7 +16,7 @@ export function tidy(before: World, world: World): void {
   for (const [m, move] of world.moves.entries()) {
     if (move !== before.moves[m]) world.moves[m] = tidyMove(move, world);
   }
-  if (world.rules.habits.watchesLateWrites) return;
+  if (world.rules.habits.watchesLateWrites || world.table) return;
   for (const [m, move] of world.moves.entries()) if (isForgotten(world, move)) forget(world, m);
 }
 

@@ -2,6 +2,7 @@
 // and up to a few migrations one after another. Plain data: a part that changes is replaced, never written to.
 import type { DestinationCommand, DestinationEvent, DestinationState } from "../../../agents/domain/destination.ts";
 import type { SourceCommand, SourceEvent, SourceState } from "../../../agents/domain/source.ts";
+import type { HostInventory } from "../../../functions/domain/last-run.ts";
 import type { CopyDuty, MigrationState, Role, VmRecord } from "../../../functions/domain/records.ts";
 import type { AgentReport } from "../../../schemas/agent.ts";
 import type { MigrationRecord } from "../../../schemas/migration.ts";
@@ -22,6 +23,10 @@ export type Copy = {
   /** Its memory is the guest's newest. */
   isCurrent: boolean;
   isWatched: boolean;
+  /** The highest token it took its lock file under, where a table may go back; 0: it never did. */
+  lockToken?: number;
+  /** Its process ended by itself, and its folder tells of it. */
+  hasRemains?: boolean;
   /** Its host was declared lost: an operator answers for what executes there meanwhile. */
   isDisowned?: true;
 };
@@ -48,6 +53,21 @@ export type Host = {
   slot: { move: number; side: Side; isClaimed: boolean; lostClaim: boolean } | null;
   /** An operator has declared its last incarnation lost. */
   isDeclaredLost: boolean;
+  /** It decides nothing until it hears that it may: the table went back. Durable. */
+  isFrozen: boolean;
+  /** Nothing was acknowledged to it since the backup: it cannot notice by itself that the table went back. */
+  isBehind: boolean;
+  /** What it has told while the cluster recovers. */
+  told: HostInventory | null;
+};
+
+/** The table as a whole, where it may go back to a backup once. */
+export type Table = {
+  state: "served" | "went-back" | "recovering";
+  epoch: number;
+  backup: { vms: VmRecord[]; records: MigrationState[]; slots: Host["slot"][] } | null;
+  /** Migrations that the restored table does not know. */
+  forgotten: number[];
 };
 
 /** Something under way: a command not yet carried out, or an answer not yet heard. */
@@ -96,6 +116,8 @@ export type World = {
   guests: Guest[];
   hosts: Host[];
   moves: Move[];
+  /** Null where it never goes back. */
+  table: Table | null;
   rules: Rules;
   /** Which promise this step broke. */
   harm: string | null;
@@ -118,12 +140,17 @@ export function copyWorld(world: World): World {
     guests: [...world.guests],
     hosts: [...world.hosts],
     moves: [...world.moves],
+    table: world.table,
     rules: world.rules,
     harm: null,
   };
 }
 
+/** What is said of the record is no promise while the table is not the one that hosts were told of. */
+const ofTheRecord = /record names|^I8|^I9|^rule 6: returned|^rule 8/;
+
 export function blame(world: World, what: string): void {
+  if (world.table && world.table.state !== "served" && ofTheRecord.test(what)) return;
   world.harm ??= what;
 }
 
