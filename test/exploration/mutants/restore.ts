@@ -16,7 +16,6 @@ export const restoreMutants: Mutant[] = [
     rule: "the table goes back: every request carries the host's counter, so that an agent notices by itself",
     change: habit({ noticesTheTable: false }),
     features: ["restores"],
-    faults: 1,
     setting: small,
   },
   {
@@ -24,7 +23,6 @@ export const restoreMutants: Mutant[] = [
     rule: "the table goes back: no verdict, start, resume or destruction until it is open again",
     change: habit({ standsStill: false }),
     features: ["restores"],
-    faults: 1,
     setting: small,
   },
   {
@@ -32,7 +30,6 @@ export const restoreMutants: Mutant[] = [
     rule: "the table goes back: a host stands still before it tells what it has",
     change: habit({ haltsFirst: false }),
     features: ["restores"],
-    faults: 1,
     setting: small,
   },
   {
@@ -40,7 +37,6 @@ export const restoreMutants: Mutant[] = [
     rule: "the table goes back: until every host has reported",
     change: habit({ awaitsAll: false }),
     features: ["restores"],
-    faults: 1,
     setting: small,
   },
   {
@@ -48,8 +44,8 @@ export const restoreMutants: Mutant[] = [
     rule: "the table goes back: a host that stands still does so also after its agent died",
     change: habit({ staysFrozen: false }),
     features: ["restores", "agents"],
-    faults: 2,
-    only: /goes back|host-a/,
+    faults: 1,
+    only: /host-a/,
     setting: small,
   },
   {
@@ -60,7 +56,6 @@ export const restoreMutants: Mutant[] = [
       recoverVm: (standing, context) => rules.recoverVm(standing, { ...context, restoreEpoch: 0 }),
     }),
     features: ["restores"],
-    faults: 1,
     setting: small,
   },
   {
@@ -73,8 +68,8 @@ export const restoreMutants: Mutant[] = [
         rules.recoverVm({ ...standing, highestToken: 0 }, { ...context, restoreEpoch: 0 }),
     }),
     features: ["restores", "refusals"],
-    faults: 2,
-    only: /goes back|destination/,
+    faults: 1,
+    only: /destination/,
     setting: small,
   },
   {
@@ -89,7 +84,6 @@ export const restoreMutants: Mutant[] = [
       },
     }),
     features: ["restores"],
-    faults: 1,
     setting: small,
   },
   {
@@ -104,8 +98,8 @@ export const restoreMutants: Mutant[] = [
       },
     })),
     features: ["restores", "reboots"],
-    faults: 2,
-    only: /goes back|host-b/,
+    faults: 1,
+    only: /host-b/,
     setting: small,
   },
   {
@@ -113,7 +107,6 @@ export const restoreMutants: Mutant[] = [
     rule: "the table goes back: hosts tell their journals, also of migrations that the backup does not know",
     change: drawnFrom((standing) => ({ ...standing, inventory: { ...standing.inventory, parts: [] } })),
     features: ["restores"],
-    faults: 1,
     setting: small,
   },
   {
@@ -127,8 +120,8 @@ export const restoreMutants: Mutant[] = [
       },
     }),
     features: ["restores", "journals"],
-    faults: 2,
-    only: /goes back|host-b/,
+    faults: 1,
+    only: /host-b/,
     setting: small,
   },
   {
@@ -136,8 +129,8 @@ export const restoreMutants: Mutant[] = [
     rule: "9, the table goes back: a host that is not done with a migration holds its slot",
     change: (rules) => ({ ...rules, recoverSlot: (_c, _h, before) => ({ ...before, migration: null }) }),
     features: ["restores", "journals"],
-    faults: 2,
-    only: /goes back|host-b/,
+    faults: 1,
+    only: /host-b/,
     setting: small,
   },
 ];

@@ -27,10 +27,10 @@ import { putOwed } from "./operators.ts";
 import type { Adders } from "./steps.ts";
 
 export function restoreSteps(adders: Adders, { state, epoch, backup }: Table): void {
-  const { before, add, fault } = adders;
+  const { before, add } = adders;
   const { habits } = before.rules;
   if (state === "served" && epoch === 0 && !backup) add("the table is backed up", "wish", backUp);
-  if (state === "served" && backup) fault("restores", "the table goes back", goBack);
+  if (state === "served" && backup) add("the table goes back", "wish", goBack);
   if (state === "went-back" && habits.noticesTheTable) {
     add("an operator gives the restored table its new name and epoch", "plain", beginRecovery);
   }
