@@ -1,5 +1,6 @@
 // Carries out the destination's part in one migration: the pure machine of agents/domain/destination.ts decides, this
 // acts and feeds back what came of it.
+import type { AgentReport } from "../../schemas/agent.ts";
 import type { PeerMessage, RelinquishedWord } from "../../schemas/peer.ts";
 import { signDocument } from "../../schemas/signing.ts";
 import {
@@ -12,43 +13,17 @@ import {
   recoverDestination,
 } from "../domain/destination.ts";
 import { messageOf } from "../message-of.ts";
-import type { ProvenRecord } from "../ports/control-plane.ts";
 import type { Copy, CopyEvent } from "../ports/copies.ts";
 import type { MachineState } from "../ports/hypervisor.ts";
 import type { MigrationJournal } from "../ports/journal.ts";
 import type { PeerLink } from "../ports/peer-link.ts";
-import {
-  identityOf,
-  isExpired,
-  KnownRecord,
-  Lane,
-  note,
-  type Role,
-  type RoleContext,
-  readRecord,
-  tell,
-} from "./context.ts";
-import { OneOfAKind, Wake } from "./pacing.ts";
+import { identityOf, isExpired, note, type RoleContext, tell } from "./context.ts";
+import { Part } from "./part.ts";
 
-export class DestinationRole implements Role {
-  readonly migrationId: string;
-  readonly vmId: string;
-  readonly copyId: string;
-  readonly over: Promise<void>;
-  #finish: () => void = () => {};
-  #state: DestinationState;
-  readonly #context: RoleContext;
-  readonly #entry: MigrationJournal;
+export class DestinationRole extends Part<DestinationState, DestinationEvent, DestinationCommand> {
   #copy: Copy | null;
-  readonly #known: KnownRecord;
-  readonly #copyLane = new Lane();
-  readonly #undo: (() => void)[] = [];
   readonly #onLaunched: (copy: Copy) => void;
   #stopExpecting: (() => Promise<void>) | null = null;
-  #link: PeerLink | null = null;
-  #isAbandoned = false;
-  readonly #wake: Wake;
-  readonly #requests = new OneOfAKind();
   #isReceiving = false;
   #isDestroyed = false;
   #launching: Promise<void> = Promise.resolve();
@@ -57,55 +32,38 @@ export class DestinationRole implements Role {
 
   /** @param copy what an earlier life of the agent launched for this migration, if it did */
   constructor(context: RoleContext, entry: MigrationJournal, copy: Copy | null, onLaunched: (copy: Copy) => void) {
-    const { assignment } = entry.claimed;
-    this.#context = context;
+    const { migrationId, vmId, fencingToken, source, destination } = entry.claimed.assignment;
+    const parties = {
+      migrationId,
+      vmId,
+      openToken: fencingToken,
+      own: { hostId: destination.hostId, copyId: destination.copyId },
+      peer: { hostId: source.hostId, copyId: source.copyId },
+    };
+    super("destination", context, entry, beginDestination(parties, context.clock.monotonicMs()));
     this.#onLaunched = onLaunched;
-    this.#entry = entry;
     this.#copy = copy;
-    this.migrationId = assignment.migrationId;
-    this.vmId = assignment.vmId;
-    this.copyId = assignment.destination.copyId;
-    this.#wake = new Wake(context.clock, () => this.#feed({ kind: "woke" }));
-    this.#known = new KnownRecord(context, this.migrationId, this.copyId);
-    this.#state = beginDestination(
-      {
-        migrationId: assignment.migrationId,
-        vmId: assignment.vmId,
-        openToken: assignment.fencingToken,
-        own: { hostId: assignment.destination.hostId, copyId: assignment.destination.copyId },
-        peer: { hostId: assignment.source.hostId, copyId: assignment.source.copyId },
-      },
-      context.clock.monotonicMs(),
-    );
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.over = promise;
-    this.#finish = resolve;
   }
 
   async start(): Promise<void> {
-    this.#feed({ kind: "started", isExpired: isExpired(this.#context, this.#entry.claimed.assignment) });
+    this.feed({ kind: "started", isExpired: isExpired(this.context, this.entry.claimed.assignment) });
   }
 
   /** @param machine what became of the copy, by its supervisor's word */
   recover(machine: MachineState): void {
-    if (this.#copy) this.#undo.push(this.#copy.listen((event) => this.#onCopyEvent(event)));
-    const { commitSent, runIntent, runRefused, relinquished } = this.#entry;
+    if (this.#copy) this.undo.push(this.#copy.listen((event) => this.#onCopyEvent(event)));
+    const { commitSent, runIntent, runRefused, relinquished } = this.entry;
     const journalled = {
       commitSent: commitSent ?? false,
       runIntent: runIntent ?? 0,
       runRefused: runRefused ?? 0,
       relinquished: relinquished ?? false,
     };
-    this.#enact(recoverDestination(this.#state, journalled, seen(machine)));
-  }
-
-  noteRecord(proven: ProvenRecord): void {
-    const record = this.#known.accept(proven);
-    if (record) this.#feed({ kind: "record-known", record });
+    this.enact(recoverDestination(this.state, journalled, seen(machine)));
   }
 
   hasLeft(): boolean {
-    return this.#state.isGone;
+    return this.state.isGone;
   }
 
   isBeforeGate(): boolean {
@@ -113,49 +71,34 @@ export class DestinationRole implements Role {
   }
 
   isCritical(): boolean {
-    return ["intending", "committing", "starting"].includes(this.#state.stage);
+    return ["intending", "committing", "starting"].includes(this.state.stage);
   }
 
-  async settled(): Promise<void> {
+  override async settled(): Promise<void> {
     await this.#launching.catch(() => {});
-    await this.#copyLane.do(async () => {});
+    await super.settled();
   }
 
-  latestRecord(): ProvenRecord | null {
-    return this.#known.latest;
-  }
-
-  abandon(): void {
-    this.#isAbandoned = true;
-    this.#wake.stop();
-    for (const undo of this.#undo.splice(0)) undo();
-    this.#link?.close();
+  override abandon(): void {
+    super.abandon();
     void this.#stopExpecting?.();
-    this.#finish();
   }
 
-  #feed(event: DestinationEvent): void {
-    if (this.#isAbandoned) return;
-    this.#enact(advanceDestination(this.#state, event, this.#context.clock.monotonicMs()));
+  protected override advance(event: DestinationEvent): DestinationStep {
+    return advanceDestination(this.state, event, this.context.clock.monotonicMs());
   }
 
-  #enact({ state, commands }: DestinationStep): void {
-    if (state.stage !== this.#state.stage) {
-      this.#context.log({
-        event: "destination-stage",
-        migrationId: this.migrationId,
-        from: this.#state.stage,
-        to: state.stage,
-        why: state.withdrawal?.detail,
-      });
-    }
-    // A wake belongs to the stage that asked for it.
-    if (state.stage !== this.#state.stage) this.#wake.stop();
-    this.#state = state;
-    for (const command of commands) this.#carryOut(command);
+  protected override hasRemains(): boolean {
+    return this.state.isGone && !this.#isDestroyed;
   }
 
-  #carryOut(command: DestinationCommand): void {
+  protected override async destroyCopy(): Promise<void> {
+    const copy = this.#copy;
+    if (copy) await this.copyLane.do(() => copy.destroy());
+    this.#isDestroyed = true;
+  }
+
+  protected override carryOut(command: DestinationCommand): void {
     switch (command.kind) {
       case "launch-copy":
         this.#launching = this.#launch();
@@ -166,20 +109,11 @@ export class DestinationRole implements Role {
       case "open-stream":
         void this.#openStream();
         return;
-      case "read-gate":
-        void readRecord(this.#context, this.migrationId).then(({ proven }) => {
-          const record = proven ? this.#known.accept(proven) : null;
-          this.#feed({ kind: "gate-read", ask: command.ask, record });
-        });
-        return;
       case "send-peer": {
         const { message } = command;
-        this.#link?.send(message.kind === "arrived" ? { ...message, commitMs: this.#commitMs } : message);
+        this.link?.send(message.kind === "arrived" ? { ...message, commitMs: this.#commitMs } : message);
         return;
       }
-      case "relay-record":
-        this.#relayRecord();
-        return;
       case "journal":
         void this.#journal(command);
         return;
@@ -195,106 +129,93 @@ export class DestinationRole implements Role {
       case "destroy-copy":
         void this.#destroy();
         return;
-      case "read-record":
-        void this.#requests.ask("read-record", async () => {
-          const read = await readRecord(this.#context, this.migrationId);
-          return () => (read.proven ? this.noteRecord(read.proven) : this.#feed({ kind: read.why }));
-        });
-        return;
       case "give-word":
         void this.#giveWord(command.nonce);
         return;
-      case "report":
-        void this.#requests.ask(command.report.kind, () => this.#report(command.report));
-        return;
-      case "wake":
-        this.#wake.after(command.afterMs);
-        return;
-      case "finish":
-        void this.#conclude();
-        return;
+      default:
+        this.carryOutShared(command);
     }
   }
 
   async #launch(): Promise<void> {
-    const { assignment } = this.#entry.claimed;
+    const { assignment } = this.entry.claimed;
     try {
-      const copy = await this.#context.copies.launch({
+      const copy = await this.context.copies.launch({
         vmId: this.vmId,
         copyId: this.copyId,
         spec: assignment.spec,
         arriving: true,
         migrationId: this.migrationId,
       });
-      if (this.#isAbandoned) return;
+      if (this.isAbandoned) return;
       this.#copy = copy;
       this.#onLaunched(copy);
-      this.#undo.push(copy.listen((event) => this.#onCopyEvent(event)));
-      this.#feed({ kind: "launched" });
+      this.undo.push(copy.listen((event) => this.#onCopyEvent(event)));
+      this.feed({ kind: "launched" });
     } catch (error) {
       // What was begun may be there all the same; it is ended with the attempt.
-      const begun = await this.#context.copies.list().catch(() => []);
+      const begun = await this.context.copies.list().catch(() => []);
       this.#copy = begun.find((copy) => copy.copyId === this.copyId) ?? null;
-      this.#feed({ kind: "launch-failed", detail: messageOf(error) });
+      this.feed({ kind: "launch-failed", detail: messageOf(error) });
     }
   }
 
   async #expectPeer(pauseMs = 100): Promise<void> {
-    if (this.#stopExpecting || this.#isAbandoned) return;
+    if (this.#stopExpecting || this.isAbandoned) return;
     try {
-      const stop = await this.#context.peerLinks.expect(identityOf(this.#entry.claimed), (link) => this.#onLink(link));
-      if (this.#isAbandoned) {
+      const stop = await this.context.peerLinks.expect(identityOf(this.entry.claimed), (link) => this.#onLink(link));
+      if (this.isAbandoned) {
         await stop();
         return;
       }
       this.#stopExpecting = stop;
-      this.#feed({ kind: "listening" });
+      this.feed({ kind: "listening" });
     } catch (error) {
-      if (this.#isAbandoned) return;
-      this.#context.log({ event: "listen-failed", migrationId: this.migrationId, error: messageOf(error) });
+      if (this.isAbandoned) return;
+      this.context.log({ event: "listen-failed", migrationId: this.migrationId, error: messageOf(error) });
       // Also a guest that has arrived is better off with a link to its source, so it is tried as long as there is a part.
       const again = () => void this.#expectPeer(Math.min(1000, 2 * pauseMs));
-      this.#undo.push(this.#context.clock.after(pauseMs, again));
-      this.#feed({ kind: "listen-failed", detail: messageOf(error) });
+      this.undo.push(this.context.clock.after(pauseMs, again));
+      this.feed({ kind: "listen-failed", detail: messageOf(error) });
     }
   }
 
   #onLink(link: PeerLink): void {
-    if (this.#isAbandoned) {
+    if (this.isAbandoned) {
       link.close();
       return;
     }
-    this.#link?.close();
-    this.#link = link;
+    this.link?.close();
+    this.link = link;
     link.listen({
       message: (message) => void this.#onPeerMessage(message),
       closed: () => {
-        if (this.#link !== link) return;
-        this.#link = null;
-        this.#feed({ kind: "peer-lost" });
+        if (this.link !== link) return;
+        this.link = null;
+        this.feed({ kind: "peer-lost" });
       },
     });
-    this.#feed({ kind: "peer-linked" });
+    this.feed({ kind: "peer-linked" });
     void this.#openStream();
   }
 
   async #onPeerMessage(message: PeerMessage): Promise<void> {
     if (message.kind === "record") {
-      const proven = await this.#context.controlPlane.prove(message.record, this.migrationId);
+      const proven = await this.context.controlPlane.prove(message.record, this.migrationId);
       if (proven) this.noteRecord(proven);
       return;
     }
-    this.#feed({ kind: "peer-said", message });
+    this.feed({ kind: "peer-said", message });
   }
 
   /** Once both the copy and the link are there: the stream's key comes from the link. */
   async #openStream(): Promise<void> {
-    const [copy, link] = [this.#copy, this.#link];
-    if (!copy || !link || this.#isReceiving || this.#state.stage !== "preparing") return;
+    const [copy, link] = [this.#copy, this.link];
+    if (!copy || !link || this.#isReceiving || this.state.stage !== "preparing") return;
     this.#isReceiving = true;
-    const { assignment } = this.#entry.claimed;
+    const { assignment } = this.entry.claimed;
     try {
-      const endpoint = await this.#copyLane.do(() =>
+      const endpoint = await this.copyLane.do(() =>
         copy.receive({
           address: assignment.destination.address,
           peerAddress: assignment.source.address,
@@ -302,25 +223,25 @@ export class DestinationRole implements Role {
           migrationId: this.migrationId,
         }),
       );
-      this.#feed({ kind: "receiving", endpoint });
+      this.feed({ kind: "receiving", endpoint });
     } catch (error) {
-      this.#feed({ kind: "launch-failed", detail: messageOf(error) });
+      this.feed({ kind: "launch-failed", detail: messageOf(error) });
     }
   }
 
   #onCopyEvent(event: CopyEvent): void {
     switch (event.kind) {
       case "loaded":
-        this.#feed({ kind: "loaded" });
+        this.feed({ kind: "loaded" });
         return;
       case "stream-failed":
-        this.#feed({ kind: "stream-failed", detail: event.detail });
+        this.feed({ kind: "stream-failed", detail: event.detail });
         return;
       case "ended":
-        this.#feed({ kind: "guest-ended", how: event.how, detail: event.detail });
+        this.feed({ kind: "guest-ended", how: event.how, detail: event.detail });
         return;
       case "supervisor-lost":
-        this.#context.log({ event: "supervisor-lost", copyId: this.copyId });
+        this.context.log({ event: "supervisor-lost", copyId: this.copyId });
         return;
       default:
         return;
@@ -329,7 +250,7 @@ export class DestinationRole implements Role {
 
   async #journal(command: Extract<DestinationCommand, { kind: "journal" }>): Promise<void> {
     // The source's copy may be gone when this is asked for, and the record with a table that went back.
-    const arrival = this.#state.record?.arrivesPaused ? ({ arrivesPaused: true } as const) : {};
+    const arrival = this.state.record?.arrivesPaused ? ({ arrivesPaused: true } as const) : {};
     const facts = {
       "commit-sent": { step: "journal:commit-sent", of: () => ({ commitSent: true as const }) },
       relinquished: { step: "journal:relinquished", of: () => ({ relinquished: true as const }) },
@@ -338,89 +259,77 @@ export class DestinationRole implements Role {
     } as const;
     const number = "number" in command ? command.number : 0;
     try {
-      if (command.what === "commit-sent") this.#commitBeganAtMs = this.#context.clock.monotonicMs();
+      if (command.what === "commit-sent") this.#commitBeganAtMs = this.context.clock.monotonicMs();
       const { step, of } = facts[command.what];
-      await note(this.#context, this.#entry, of(number), step);
-      this.#feed({ kind: "journalled", what: command.what });
+      await note(this.context, this.entry, of(number), step);
+      this.feed({ kind: "journalled", what: command.what });
     } catch (error) {
-      this.#context.log({
+      this.context.log({
         event: "journal-failed",
         migrationId: this.migrationId,
         what: command.what,
         error: messageOf(error),
       });
-      this.#feed({ kind: "journal-failed", detail: messageOf(error) });
+      this.feed({ kind: "journal-failed", detail: messageOf(error) });
     }
   }
 
   async #run(fencingToken: number, paused: boolean): Promise<void> {
     const copy = this.#copy;
-    if (!copy) return this.#feed({ kind: "machine-seen", machine: "ended" });
+    if (!copy) return this.feed({ kind: "machine-seen", machine: "ended" });
     try {
-      const permit = await this.#copyLane.do(() => (paused ? copy.arrivePaused(fencingToken) : copy.run(fencingToken)));
+      const permit = await this.copyLane.do(() => (paused ? copy.arrivePaused(fencingToken) : copy.run(fencingToken)));
       const isGranted = permit.kind === "granted";
-      this.#feed({
+      this.feed({
         kind: "run-answered",
         answer: isGranted ? "granted" : "refused",
         detail: isGranted ? "" : `${permit.by}: ${permit.detail}`,
       });
     } catch (error) {
-      this.#feed({ kind: "run-answered", answer: "unknown", detail: messageOf(error) });
+      this.feed({ kind: "run-answered", answer: "unknown", detail: messageOf(error) });
     }
   }
 
   async #look(): Promise<void> {
     const copy = this.#copy;
     try {
-      const machine = copy ? (await this.#copyLane.do(() => copy.status())).machine : "ended";
-      this.#feed({ kind: "machine-seen", machine: seen(machine) });
+      const machine = copy ? (await this.copyLane.do(() => copy.status())).machine : "ended";
+      this.feed({ kind: "machine-seen", machine: seen(machine) });
     } catch {
-      this.#undo.push(this.#context.clock.after(200, () => this.#feed({ kind: "woke" })));
+      this.undo.push(this.context.clock.after(200, () => this.feed({ kind: "woke" })));
     }
   }
 
   async #settle(): Promise<void> {
     const copy = this.#copy;
     try {
-      if (copy) await this.#copyLane.do(() => copy.cancelStream());
+      if (copy) await this.copyLane.do(() => copy.cancelStream());
       await this.#look();
     } catch (error) {
-      this.#context.log({ event: "settle-failed", migrationId: this.migrationId, error: messageOf(error) });
-      this.#undo.push(this.#context.clock.after(200, () => this.#feed({ kind: "woke" })));
+      this.context.log({ event: "settle-failed", migrationId: this.migrationId, error: messageOf(error) });
+      this.undo.push(this.context.clock.after(200, () => this.feed({ kind: "woke" })));
     }
   }
 
   async #destroy(): Promise<void> {
-    if (this.#isAbandoned) return;
+    if (this.isAbandoned) return;
     await this.#launching; // What is just being built would be left behind.
-    const copy = this.#copy;
-    try {
-      if (copy) await this.#copyLane.do(() => copy.destroy());
-      this.#isDestroyed = true;
-      this.#feed({ kind: "destroyed" });
-    } catch (error) {
-      this.#context.log({ event: "destroy-failed", copyId: this.copyId, error: messageOf(error) });
-      this.#undo.push(this.#context.clock.after(1000, () => void this.#destroy()));
-    }
+    if (await this.tryDestroy(() => void this.#destroy())) this.feed({ kind: "destroyed" });
   }
 
-  async #report(report: Parameters<typeof tell>[1]): Promise<() => void> {
-    const told = await tell(this.#context, report);
-    const record = told.proven ? this.#known.accept(told.proven) : null;
+  protected override async report(report: AgentReport): Promise<() => void> {
+    const told = await tell(this.context, report);
+    const record = told.proven ? this.known.accept(told.proven) : null;
     if (report.kind === "destination-commits" && record?.verdict === "committed") {
-      this.#commitMs = this.#context.clock.monotonicMs() - this.#commitBeganAtMs;
+      this.#commitMs = this.context.clock.monotonicMs() - this.#commitBeganAtMs;
     }
-    return () => this.#feed({ kind: "report-answered", report: report.kind, outcome: told.outcome, record });
-  }
-
-  #relayRecord(): void {
-    if (this.#known.latest) this.#link?.send({ kind: "record", record: this.#known.latest.signed });
+    return () => this.feed({ kind: "report-answered", report: report.kind, outcome: told.outcome, record });
   }
 
   /** Rule 7, signed with this host's key. */
   async #giveWord(nonce: string): Promise<void> {
-    const { assignment } = this.#entry.claimed;
-    const link = this.#link;
+    const { assignment } = this.entry.claimed;
+    const link = this.link;
     if (!link) return;
     const word: RelinquishedWord = {
       type: "drover-relinquished-1",
@@ -429,27 +338,10 @@ export class DestinationRole implements Role {
       sourceCopyId: assignment.source.copyId,
       destinationCopyId: assignment.destination.copyId,
       sourceIncarnation: link.peerIncarnation,
-      destinationIncarnation: this.#context.incarnation,
+      destinationIncarnation: this.context.incarnation,
       nonce,
     };
-    link.send({ kind: "relinquished", word: await signDocument(word, this.#context.sign) });
-  }
-
-  async #conclude(): Promise<void> {
-    try {
-      // A guest that ended by itself leaves a process and a folder behind.
-      if (this.#state.isGone && !this.#isDestroyed) await this.#copy?.destroy();
-    } catch (error) {
-      this.#context.log({ event: "destroy-failed", copyId: this.copyId, error: messageOf(error) });
-      this.#undo.push(this.#context.clock.after(1000, () => void this.#conclude()));
-      return;
-    }
-    try {
-      await note(this.#context, this.#entry, { over: true }, "journal:over");
-    } catch (error) {
-      this.#context.log({ event: "journal-failed", migrationId: this.migrationId, error: messageOf(error) });
-    }
-    this.abandon();
+    link.send({ kind: "relinquished", word: await signDocument(word, this.context.sign) });
   }
 }
 

@@ -1,7 +1,7 @@
 // Carries out the source's part in one migration: the pure machine of agents/domain/source.ts decides, this acts and
 // feeds back what came of it.
 
-import type { CopyState } from "../../schemas/agent.ts";
+import type { AgentReport, CopyState } from "../../schemas/agent.ts";
 import { type PeerMessage, RelinquishedWord } from "../../schemas/peer.ts";
 import { openDocument, toBase64Url, verifierFrom } from "../../schemas/signing.ts";
 import { answerWithin } from "../answer-within.ts";
@@ -16,24 +16,14 @@ import {
   type SourceStep,
 } from "../domain/source.ts";
 import { messageOf } from "../message-of.ts";
-import type { ProvenRecord } from "../ports/control-plane.ts";
 import type { Copy, CopyEvent, CopyStatus } from "../ports/copies.ts";
 import type { MachineState } from "../ports/hypervisor.ts";
 import type { MigrationJournal } from "../ports/journal.ts";
-import { type PeerLink, PeerRefused } from "../ports/peer-link.ts";
-import {
-  identityOf,
-  isExpired,
-  KnownRecord,
-  Lane,
-  note,
-  type Role,
-  type RoleContext,
-  readRecord,
-  tell,
-} from "./context.ts";
+import { PeerRefused } from "../ports/peer-link.ts";
+import { identityOf, isExpired, note, type RoleContext, tell } from "./context.ts";
 import { Measurements } from "./measurements.ts";
-import { OneOfAKind, Wake } from "./pacing.ts";
+import { Wake } from "./pacing.ts";
+import { Part } from "./part.ts";
 
 /** More than a heartbeat: the destination may have missed every ring. */
 const connectMs = 30_000;
@@ -46,131 +36,81 @@ const noAnswer =
 const frozenStages: ReadonlySet<SourceState["stage"]> = new Set(["in-doubt", "resuming"]);
 const standingStates: ReadonlySet<MachineState> = new Set(["held", "loaded", "stopped"]);
 
-export class SourceRole implements Role {
-  readonly migrationId: string;
-  readonly vmId: string;
-  readonly copyId: string;
-  readonly over: Promise<void>;
-  #finish: () => void = () => {};
-  #state: SourceState;
-  readonly #context: RoleContext;
-  readonly #entry: MigrationJournal;
+export class SourceRole extends Part<SourceState, SourceEvent, SourceCommand> {
   readonly #copy: Copy;
-  readonly #known: KnownRecord;
-  readonly #copyLane = new Lane();
   readonly #measured = new Measurements();
-  readonly #undo: (() => void)[] = [];
-  #link: PeerLink | null = null;
-  #isAbandoned = false;
-  readonly #wake: Wake;
   readonly #alarmWake: Wake;
-  readonly #requests = new OneOfAKind();
 
   constructor(context: RoleContext, entry: MigrationJournal, copy: Copy) {
-    const { assignment } = entry.claimed;
-    this.#context = context;
-    this.#entry = entry;
-    this.#copy = copy;
-    this.migrationId = assignment.migrationId;
-    this.vmId = assignment.vmId;
-    this.copyId = assignment.source.copyId;
-    this.#wake = new Wake(context.clock, () => this.#feed({ kind: "woke" }));
-    this.#alarmWake = new Wake(context.clock, () => this.#tellFrozenAgain());
-    this.#known = new KnownRecord(context, this.migrationId, this.copyId);
-    this.#state = beginSource({
-      migrationId: assignment.migrationId,
-      vmId: assignment.vmId,
-      openToken: assignment.fencingToken,
-      own: { hostId: assignment.source.hostId, copyId: assignment.source.copyId },
-      peer: { hostId: assignment.destination.hostId, copyId: assignment.destination.copyId },
-      limits: assignment.limits,
+    const { migrationId, vmId, fencingToken, source, destination, limits } = entry.claimed.assignment;
+    const begun = beginSource({
+      migrationId,
+      vmId,
+      openToken: fencingToken,
+      own: { hostId: source.hostId, copyId: source.copyId },
+      peer: { hostId: destination.hostId, copyId: destination.copyId },
+      limits,
       commitMs: context.commitMs(),
     });
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.over = promise;
-    this.#finish = resolve;
+    super("source", context, entry, begun);
+    this.#copy = copy;
+    this.#alarmWake = new Wake(context.clock, () => this.#tellFrozenAgain());
   }
 
   async start(): Promise<void> {
     this.#measured.mark("claimed", this.#now());
-    this.#undo.push(this.#copy.listen((event) => this.#onCopyEvent(event)));
+    this.undo.push(this.#copy.listen((event) => this.#onCopyEvent(event)));
     // A guest that had ended before anybody listened says so no more.
     const status = await this.#answerOfCopy();
-    if (status?.ended) this.#feed({ kind: "guest-ended", ...status.ended });
-    else if (!status) this.#feed({ kind: "permit-failed", detail: noAnswer });
-    else this.#feed({ kind: "started", isExpired: isExpired(this.#context, this.#entry.claimed.assignment) });
+    if (status?.ended) this.feed({ kind: "guest-ended", ...status.ended });
+    else if (!status) this.feed({ kind: "permit-failed", detail: noAnswer });
+    else this.feed({ kind: "started", isExpired: isExpired(this.context, this.entry.claimed.assignment) });
   }
 
   /** @param found what the copy, its gate and its supervisor say now */
   recover(found: Parameters<typeof recoverSource>[1]): void {
-    this.#undo.push(this.#copy.listen((event) => this.#onCopyEvent(event)));
-    this.#enact(recoverSource(this.#state, found, this.#now()));
-  }
-
-  noteRecord(proven: ProvenRecord): void {
-    const record = this.#known.accept(proven);
-    if (record) this.#feed({ kind: "record-known", record });
+    this.undo.push(this.#copy.listen((event) => this.#onCopyEvent(event)));
+    this.enact(recoverSource(this.state, found, this.#now()));
   }
 
   superseded(fencingToken: number): void {
-    this.#feed({ kind: "superseded", fencingToken });
+    this.feed({ kind: "superseded", fencingToken });
   }
 
   hasLeft(): boolean {
-    return this.#state.hasLeft || this.#state.ended !== null;
+    return this.state.hasLeft || this.state.ended !== null;
   }
 
   isBeforeGate(): boolean {
-    return (this.#state.stage === "linking" || this.#state.stage === "copying") && this.#state.ended === null;
+    return (this.state.stage === "linking" || this.state.stage === "copying") && this.state.ended === null;
   }
 
   isCritical(): boolean {
-    return ["holding", "deciding", "in-doubt"].includes(this.#state.stage) && this.#state.ended === null;
+    return ["holding", "deciding", "in-doubt"].includes(this.state.stage) && this.state.ended === null;
   }
 
-  async settled(): Promise<void> {
-    await this.#copyLane.do(async () => {});
-  }
-
-  latestRecord(): ProvenRecord | null {
-    return this.#known.latest;
-  }
-
-  abandon(): void {
-    this.#isAbandoned = true;
-    this.#wake.stop();
+  override abandon(): void {
+    super.abandon();
     this.#alarmWake.stop();
-    for (const undo of this.#undo.splice(0)) undo();
-    this.#link?.close();
-    this.#finish();
+  }
+
+  protected override advance(event: SourceEvent): SourceStep {
+    return advanceSource(this.state, event, this.#now());
+  }
+
+  protected override hasRemains(): boolean {
+    return this.state.ended !== null && !this.state.hasLeft;
+  }
+
+  protected override async destroyCopy(): Promise<void> {
+    await this.copyLane.do(() => this.#copy.destroy());
   }
 
   #now(): number {
-    return this.#context.clock.monotonicMs();
+    return this.context.clock.monotonicMs();
   }
 
-  #feed(event: SourceEvent): void {
-    if (this.#isAbandoned) return;
-    this.#enact(advanceSource(this.#state, event, this.#now()));
-  }
-
-  #enact({ state, commands }: SourceStep): void {
-    if (state.stage !== this.#state.stage) {
-      this.#context.log({
-        event: "source-stage",
-        migrationId: this.migrationId,
-        from: this.#state.stage,
-        to: state.stage,
-        why: state.withdrawal?.detail,
-      });
-    }
-    // A wake belongs to the stage that asked for it.
-    if (state.stage !== this.#state.stage) this.#wake.stop();
-    this.#state = state;
-    for (const command of commands) this.#carryOut(command);
-  }
-
-  #carryOut(command: SourceCommand): void {
+  protected override carryOut(command: SourceCommand): void {
     switch (command.kind) {
       case "permit-next": {
         const next = command.copyId === null ? null : { copyId: command.copyId };
@@ -192,23 +132,17 @@ export class SourceRole implements Role {
         return;
       case "read-gate":
         this.#measured.mark("gate-asked", this.#now());
-        void readRecord(this.#context, this.migrationId).then(({ proven }) => {
-          const record = proven ? this.#known.accept(proven) : null;
-          this.#feed({ kind: "gate-read", ask: command.ask, record });
-        });
+        this.carryOutShared(command);
         return;
       case "send-peer":
-        this.#link?.send(command.message);
-        return;
-      case "relay-record":
-        if (this.#known.latest) this.#link?.send({ kind: "record", record: this.#known.latest.signed });
+        this.link?.send(command.message);
         return;
       case "ask-word":
         void this.#askWord();
         return;
       case "hold-at-gate":
         this.#onCopy(
-          () => this.#copy.holdAtGate(this.#context.agentSilenceMs),
+          () => this.#copy.holdAtGate(this.context.agentSilenceMs),
           ({ standsForMs, resets }) => {
             this.#measured.mark("stopping", this.#now() - standsForMs);
             return { kind: "held", resets };
@@ -253,63 +187,49 @@ export class SourceRole implements Role {
       case "destroy-copy":
         void this.#destroy();
         return;
-      case "read-record":
-        void this.#requests.ask("read-record", async () => {
-          const read = await readRecord(this.#context, this.migrationId);
-          return () => (read.proven ? this.noteRecord(read.proven) : this.#feed({ kind: read.why }));
-        });
-        return;
-      case "report":
-        void this.#requests.ask(command.report.kind, () => this.#report(command.report));
-        return;
-      case "wake":
-        this.#wake.after(command.afterMs);
-        return;
-      case "finish":
-        void this.#conclude();
-        return;
+      default:
+        this.carryOutShared(command);
     }
   }
 
-  /** Copy commands go one after the other: a stream is cancelled before the guest is let run again. */
   #onCopy<T>(
     action: () => Promise<T>,
     done?: (result: T) => SourceEvent,
     failed?: (detail: string) => SourceEvent,
   ): void {
-    this.#copyLane.do(action).then(
-      (result) => done && this.#feed(done(result)),
+    this.copyLane.do(action).then(
+      (result) => done && this.feed(done(result)),
       (error: unknown) => {
-        this.#context.log({ event: "copy-command-failed", migrationId: this.migrationId, error: messageOf(error) });
-        if (failed) this.#feed(failed(messageOf(error)));
+        this.context.log({ event: "copy-command-failed", migrationId: this.migrationId, error: messageOf(error) });
+        if (failed) this.feed(failed(messageOf(error)));
       },
     );
   }
 
   async #connect(): Promise<void> {
     try {
-      const link = await this.#context.peerLinks.connect(identityOf(this.#entry.claimed), connectMs);
-      if (this.#isAbandoned) {
+      const link = await this.context.peerLinks.connect(identityOf(this.entry.claimed), connectMs);
+      if (this.isAbandoned) {
         link.close();
         return;
       }
-      this.#link = link;
+      this.link = link;
       link.listen({
         message: (message) => void this.#onPeerMessage(message),
         closed: () => {
-          if (this.#link === link) this.#link = null;
-          this.#feed({ kind: "peer-lost" });
+          if (this.link === link) this.link = null;
+          this.feed({ kind: "peer-lost" });
         },
       });
-      this.#feed({ kind: "peer-linked" });
+      this.feed({ kind: "peer-linked" });
     } catch (error) {
       const kind = error instanceof PeerRefused ? "peer-refused" : "peer-unreachable";
-      this.#feed({ kind, detail: messageOf(error) });
+      this.feed({ kind, detail: messageOf(error) });
     }
   }
 
   async #onPeerMessage(message: PeerMessage): Promise<void> {
-    const { controlPlane } = this.#context;
+    const { controlPlane } = this.context;
     switch (message.kind) {
       case "record": {
         const proven = await controlPlane.prove(message.record, this.migrationId);
@@ -317,28 +237,28 @@ export class SourceRole implements Role {
         return;
       }
       case "relinquished":
-        if (await this.#isGoodWord(message.word)) this.#feed({ kind: "word-verified" });
+        if (await this.#isGoodWord(message.word)) this.feed({ kind: "word-verified" });
         return;
       case "loaded":
         this.#measured.mark("loaded", this.#now());
         break;
       case "arrived":
         this.#measured.mark("arrived", this.#now());
-        if (this.#known.latest?.record.arrivesPaused) this.#measured.guestIsPaused();
+        if (this.known.latest?.record.arrivesPaused) this.#measured.guestIsPaused();
         this.#measured.commitTook(message.commitMs);
         break;
       default:
         break;
     }
-    this.#feed({ kind: "peer-said", message });
+    this.feed({ kind: "peer-said", message });
   }
 
   async #startStream(endpoint: { address: string; port: number }): Promise<void> {
-    const link = this.#link;
-    const { assignment } = this.#entry.claimed;
+    const link = this.link;
+    const { assignment } = this.entry.claimed;
     if (!link) return;
     if (endpoint.address !== assignment.destination.address) {
-      this.#feed({
+      this.feed({
         kind: "stream-failed",
         detail: `the destination named ${endpoint.address}, which is not its migration address`,
       });
@@ -346,7 +266,7 @@ export class SourceRole implements Role {
     }
     try {
       const { bandwidthLimitBytesPerSecond } = assignment.limits;
-      await this.#copyLane.do(() =>
+      await this.copyLane.do(() =>
         this.#copy.send({
           endpoint,
           localAddress: assignment.source.address,
@@ -356,26 +276,26 @@ export class SourceRole implements Role {
         }),
       );
       this.#measured.mark("streaming", this.#now());
-      this.#feed({ kind: "streaming" });
+      this.feed({ kind: "streaming" });
       void this.#reportProgress();
     } catch (error) {
-      this.#feed({ kind: "stream-failed", detail: messageOf(error) });
+      this.feed({ kind: "stream-failed", detail: messageOf(error) });
     }
   }
 
   /** Told now and then, for those who watch; never in the way of the switchover. */
   async #reportProgress(): Promise<void> {
-    while (!this.#isAbandoned && this.#state.stage === "copying") {
-      if (!this.#state.ask) await this.#tellProgress();
-      await this.#context.clock.sleep(progressMs);
+    while (!this.isAbandoned && this.state.stage === "copying") {
+      if (!this.state.ask) await this.#tellProgress();
+      await this.context.clock.sleep(progressMs);
     }
   }
 
   async #tellProgress(): Promise<void> {
-    const report = progress(this.#state, "precopy", false);
+    const report = progress(this.state, "precopy", false);
     const rounds = this.#measured.untold();
     const { currentRound, encrypted } = this.#measured;
-    const told = await tell(this.#context, { ...report, rounds, currentRound, encrypted });
+    const told = await tell(this.context, { ...report, rounds, currentRound, encrypted });
     if (told.outcome === "applied") this.#measured.told(rounds);
     if (told.proven) this.noteRecord(told.proven);
   }
@@ -384,50 +304,50 @@ export class SourceRole implements Role {
     switch (event.kind) {
       case "sampled": {
         const round = this.#measured.sample(event.sample);
-        this.#feed({ kind: "sampled", round, roundDone: event.sample.roundDone });
+        this.feed({ kind: "sampled", round, roundDone: event.sample.roundDone });
         return;
       }
       case "sent":
-        this.#feed({ kind: "stream-sent" });
+        this.feed({ kind: "stream-sent" });
         return;
       case "stream-failed":
-        this.#feed({ kind: "stream-failed", detail: event.detail });
+        this.feed({ kind: "stream-failed", detail: event.detail });
         return;
       case "ended":
-        this.#feed({ kind: "guest-ended", how: event.how, detail: event.detail });
+        this.feed({ kind: "guest-ended", how: event.how, detail: event.detail });
         return;
       case "resumed-by-supervisor":
-        this.#feed({ kind: "resumed-by-supervisor" });
+        this.feed({ kind: "resumed-by-supervisor" });
         return;
       case "supervisor-lost":
-        this.#context.log({ event: "supervisor-lost", copyId: this.copyId });
+        this.context.log({ event: "supervisor-lost", copyId: this.copyId });
         return;
       default:
         return;
     }
   }
 
-  async #report(report: Parameters<typeof tell>[1]): Promise<() => void> {
+  protected override async report(report: AgentReport): Promise<() => void> {
     const full =
       report.kind === "copy-seen"
         ? { ...report, state: await this.#stateOf(report.state), summary: this.#measured.summary() }
         : report;
-    const told = await tell(this.#context, full);
+    const told = await tell(this.context, full);
     if (report.kind === "migration-progressed") {
       return () => {
         if (told.proven) this.noteRecord(told.proven);
         if (told.outcome === "unknown" || told.outcome === "later") this.#alarmWake.after(tellAgainMs);
       };
     }
-    const record = told.proven ? this.#known.accept(told.proven) : null;
-    return () => this.#feed({ kind: "report-answered", report: report.kind, outcome: told.outcome, record });
+    const record = told.proven ? this.known.accept(told.proven) : null;
+    return () => this.feed({ kind: "report-answered", report: report.kind, outcome: told.outcome, record });
   }
 
   /** An alarm counts once it was heard, while it is true. */
   #tellFrozenAgain(): void {
-    if (!frozenStages.has(this.#state.stage)) return;
-    const report = progress(this.#state, "switchover", true);
-    void this.#requests.ask(report.kind, () => this.#report(report));
+    if (!frozenStages.has(this.state.stage)) return;
+    const report = progress(this.state, "switchover", true);
+    void this.requests.ask(report.kind, () => this.report(report));
   }
 
   /** A guest that came back, or never left, may be paused. */
@@ -439,23 +359,23 @@ export class SourceRole implements Role {
 
   /** After the commands under way; null where it does not answer. */
   #answerOfCopy(): Promise<CopyStatus | null> {
-    const asked = this.#copyLane.do(() => this.#copy.status());
-    return answerWithin(this.#context.clock, copyAnswersWithinMs, asked);
+    const asked = this.copyLane.do(() => this.#copy.status());
+    return answerWithin(this.context.clock, copyAnswersWithinMs, asked);
   }
 
   async #askWord(): Promise<void> {
     try {
-      const nonce = this.#entry.askedNonce ?? toBase64Url(this.#context.randomBytes(24));
-      if (!this.#entry.askedNonce) await note(this.#context, this.#entry, { askedNonce: nonce }, "journal:word-asked");
-      this.#link?.send({ kind: "ask-relinquish", nonce });
+      const nonce = this.entry.askedNonce ?? toBase64Url(this.context.randomBytes(24));
+      if (!this.entry.askedNonce) await note(this.context, this.entry, { askedNonce: nonce }, "journal:word-asked");
+      this.link?.send({ kind: "ask-relinquish", nonce });
     } catch (error) {
-      this.#context.log({ event: "journal-failed", migrationId: this.migrationId, error: messageOf(error) });
+      this.context.log({ event: "journal-failed", migrationId: this.migrationId, error: messageOf(error) });
     }
   }
 
   /** Rule 7: signed with the destination's host key, for this migration, token, copies, lives and nonce. */
   async #isGoodWord(signed: Parameters<typeof openDocument>[0]): Promise<boolean> {
-    const { assignment } = this.#entry.claimed;
+    const { assignment } = this.entry.claimed;
     const verify = await verifierFrom(assignment.destination.publicKey);
     const word = await openDocument(signed, RelinquishedWord, verify);
     return (
@@ -464,37 +384,14 @@ export class SourceRole implements Role {
       word.fencingToken === assignment.fencingToken &&
       word.sourceCopyId === assignment.source.copyId &&
       word.destinationCopyId === assignment.destination.copyId &&
-      word.sourceIncarnation === this.#context.incarnation &&
-      word.destinationIncarnation === this.#link?.peerIncarnation &&
-      word.nonce === this.#entry.askedNonce
+      word.sourceIncarnation === this.context.incarnation &&
+      word.destinationIncarnation === this.link?.peerIncarnation &&
+      word.nonce === this.entry.askedNonce
     );
   }
 
   async #destroy(): Promise<void> {
-    if (this.#isAbandoned) return;
-    try {
-      await this.#copyLane.do(() => this.#copy.destroy());
-      this.#feed({ kind: "destroyed" });
-    } catch (error) {
-      this.#context.log({ event: "destroy-failed", copyId: this.copyId, error: messageOf(error) });
-      this.#undo.push(this.#context.clock.after(1000, () => void this.#destroy()));
-    }
-  }
-
-  async #conclude(): Promise<void> {
-    try {
-      // A guest that ended by itself leaves a process and a folder behind.
-      if (this.#state.ended && !this.#state.hasLeft) await this.#copy.destroy();
-    } catch (error) {
-      this.#context.log({ event: "destroy-failed", copyId: this.copyId, error: messageOf(error) });
-      this.#undo.push(this.#context.clock.after(1000, () => void this.#conclude()));
-      return;
-    }
-    try {
-      await note(this.#context, this.#entry, { over: true }, "journal:over");
-    } catch (error) {
-      this.#context.log({ event: "journal-failed", migrationId: this.migrationId, error: messageOf(error) });
-    }
-    this.abandon();
+    if (this.isAbandoned) return;
+    if (await this.tryDestroy(() => void this.#destroy())) this.feed({ kind: "destroyed" });
   }
 }

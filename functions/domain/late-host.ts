@@ -57,6 +57,14 @@ function standBehind({ hostId, vmId, ...late }: LateStanding, vm: VmRecord, cont
   return { vm, migrations, duties };
 }
 
+/** Whether a duty that stood for a copy of this host stays: the copy is here, the records owe it something, or its guest
+ *  was started here since the host told what it has. */
+export function staysOwed(copy: CopyRef, told: HostInventory["copies"], { vm, duties }: LateRecovery): boolean {
+  const { copyId } = copy;
+  if ([...told, ...duties].some((one) => one.copyId === copyId)) return true;
+  return vm !== null && !hasEnded(vm) && isOwner(vm, copy);
+}
+
 function decideLate(migration: MigrationState, { role }: Part, vm: VmRecord): MigrationState {
   const owner: CopyRef = vm.owner ?? { hostId: migration.source.hostId, copyId: noCopy };
   return {

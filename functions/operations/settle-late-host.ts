@@ -3,10 +3,10 @@
 // else is.
 
 import type { HostInventory } from "../domain/last-run.ts";
-import { recoverLate } from "../domain/late-host.ts";
+import { recoverLate, staysOwed } from "../domain/late-host.ts";
 import type { CopyDuty, MigrationState, Slot, VmRecord } from "../domain/records.ts";
 import { recoveredEvents, recoverSlot } from "../domain/recovery.ts";
-import { hasEnded, isOwner, vmEvents } from "../domain/vms.ts";
+import { vmEvents } from "../domain/vms.ts";
 import type { Ports } from "../ports/ports.ts";
 import { readInventory } from "./inventories.ts";
 import { Batch, type Place } from "./items.ts";
@@ -94,11 +94,8 @@ async function settleVm(ports: Ports, clusterId: string, told: HostInventory, vm
     batch.put<CopyDuty>(place, duty);
   }
   for (const place of stood) {
-    const isHere = copies.some(({ copyId }) => copyId === place.value.copyId);
-    const isOwed = late.duties.some(({ copyId }) => copyId === place.value.copyId);
-    // Started here since it told what it had.
-    const isNewer = late.vm !== null && !hasEnded(late.vm) && isOwner(late.vm, { hostId, copyId: place.value.copyId });
-    if (place.value.vmId === vmId && !isHere && !isOwed && !isNewer) batch.remove(place);
+    const { value } = place;
+    if (value.vmId === vmId && !staysOwed({ hostId, copyId: value.copyId }, copies, late)) batch.remove(place);
   }
   return batch.isEmpty
     ? ({ kind: "done", result: null } as const)
