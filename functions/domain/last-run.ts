@@ -74,13 +74,11 @@ function stateOf({ parts }: VmInventory, { machine, copyId }: InventoryCopy): "r
 }
 
 function highest(candidates: Candidate[]): Candidate | null {
-  const rank = ({ ranToken, seen }: Candidate) => [ranToken, seen && seen.machine !== "ended" ? 1 : 0] as const;
+  const isThere = ({ seen }: Candidate) => seen !== null && seen.machine !== "ended";
+  const isAbove = (one: Candidate, other: Candidate) =>
+    one.ranToken > other.ranToken || (one.ranToken === other.ranToken && isThere(one) && !isThere(other));
   let best: Candidate | null = null;
-  for (const candidate of candidates) {
-    const [token, there] = rank(candidate);
-    const [bestToken, bestThere] = best ? rank(best) : [-1, -1];
-    if (token > bestToken || (token === bestToken && there > bestThere)) best = candidate;
-  }
+  for (const candidate of candidates) if (!best || isAbove(candidate, best)) best = candidate;
   return best;
 }
 
@@ -105,7 +103,7 @@ function destinationsThatMayHave(vm: VmInventory): Candidate[] {
   };
   for (const part of vm.parts) {
     if (part.role === "destination") {
-      if (part.runIntent > 0 && part.runRefused !== part.runIntent) add(part, "may-have-run");
+      if (part.runRefused !== part.runIntent) add(part, "may-have-run");
       continue;
     }
     if (part.over || !isPastAndStanding(vm, part)) continue;

@@ -97,6 +97,17 @@ for (const [why, vm, expected] of [
     "gone copy_C crashed",
   ],
   [
+    "L2: also where the one that is there comes after it",
+    inventory([copyOf(third, { ...gone, lockToken: 8 }), copyOf(source, { machine: "stopped" })]),
+    "gone copy_C crashed",
+  ],
+  ["one that executes, whatever token it has", inventory([copyOf(source, { lockToken: null })]), "copy_A running"],
+  [
+    "one that stands, whatever token it has",
+    inventory([copyOf(source, { machine: "stopped", lockToken: null })]),
+    "copy_A standing",
+  ],
+  [
     "L2: one that ended without a word was killed",
     inventory([copyOf(source, { machine: "ended" })]),
     "gone copy_A killed",
@@ -140,6 +151,11 @@ for (const [why, vm, expected] of [
       [partOf("destination", { runIntent: 1, arrivesPaused: true })],
     ),
     "copy_B standing",
+  ],
+  [
+    "the same, and the part is another copy's",
+    inventory([copyOf(third, { machine: "loaded", lockToken: 9 })], [partOf("destination")]),
+    "copy_C standing",
   ],
   [
     "the same, its host done with it",
@@ -199,6 +215,20 @@ for (const [why, vm, expected] of [
     "L4: past the gate, and the destination is lost",
     inventory([past], [partOf("source")], ["host-b"]),
     "gone copy_B host-lost",
+  ],
+  [
+    "L4: whichever copy is told of first",
+    inventory(
+      [copyOf(third, { machine: "held", lockToken: null, migrationId: "mig_3" }), past],
+      [partOf("source")],
+      ["host-b"],
+    ),
+    "gone copy_B host-lost",
+  ],
+  [
+    "L4: the source's copy stands no more",
+    inventory([{ ...past, ...gone }], [partOf("source")], ["host-b"]),
+    "gone copy_A crashed",
   ],
   ["L4: the source is done with it", inventory([past], [partOf("source", { over: true })]), "copy_A standing"],
   [
