@@ -26,6 +26,7 @@ const coreTests = [
   "test/functions/domain/migrations.test.ts",
   "test/functions/domain/obstacles.test.ts",
   "test/functions/domain/last-run.test.ts",
+  "test/functions/domain/late-host.test.ts",
   ...recordTests,
   "test/functions/domain/recovery.test.ts",
 ];
