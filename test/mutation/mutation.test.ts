@@ -4,7 +4,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { parts } from "./groups.ts";
-import { judge, pageOf, readResults } from "./page.ts";
+import { judge, pageOf, readResults, shareOf, totalOf } from "./page.ts";
 import { readListed, scoreOf, squeeze, textAt } from "./score.ts";
 
 const root = join(import.meta.dirname, "../..");
@@ -57,6 +57,18 @@ test("what no test noticed has survived, and so has what came to nothing for ano
     score?.survivors.map(({ from }) => from),
     ["e", "f", "g"],
   );
+});
+
+test("each file has a result: none unlisted survived of the rule, and not a tenth of the rest", () => {
+  const totalOfGroup = (group: "rule" | "core") =>
+    totalOf(
+      judge(group, readResults(), readListed()).map(({ file, counts }) => {
+        assert.ok(counts, `${file} was not run yet`);
+        return counts;
+      }),
+    );
+  assert.equal(totalOfGroup("rule").survived, 0);
+  assert.ok(shareOf(totalOfGroup("core")) >= 0.9);
 });
 
 test("a survivor that is listed counts as equivalent, and of its own file alone", () => {
