@@ -2,7 +2,7 @@
 import { z } from "zod";
 import { addressFault, canonicalAddress } from "../schemas/address.ts";
 import { ClusterId, HostId } from "../schemas/ids.ts";
-import { isSecure } from "../schemas/secure-url.ts";
+import { bearsNoCredentials, isSecure } from "../schemas/secure-url.ts";
 
 /** Plain decimal: 0x50, 1e3 and an empty text are numbers to JavaScript alone. */
 const wholeNumber = (min: number, max: number) =>
@@ -20,7 +20,8 @@ const oneAddress = z
 
 const variables = {
   DROVER_CONTROL_PLANE: z
-    .url({ protocol: /^https?$/ })
+    .url({ protocol: /^https?$/, abort: true })
+    .refine(bearsNoCredentials, "it must bear no name and no password")
     .refine(isSecure, "over plain http off this machine anybody on the way could play the control plane")
     .describe("the control plane's address, https://…"),
   DROVER_CLUSTER: ClusterId.describe("the cluster this host belongs to"),

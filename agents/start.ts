@@ -126,7 +126,7 @@ async function readToken(config: AgentConfig): Promise<string> {
 function requireControlPlane(url: string): Promise<void> {
   const wayOut = "start it, or set this to its address";
   return named("DROVER_CONTROL_PLANE", wayOut, async () => {
-    const { origin } = new URL(url); // Nothing else of it is told: it may bear a password.
+    const { origin } = new URL(url);
     const signal = AbortSignal.timeout(answersWithinMs);
     const response = await fetch(new URL("/v1/health", url).href, { redirect: "error", signal }).catch(
       (error: unknown) => {

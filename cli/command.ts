@@ -1,7 +1,7 @@
 // One command of `drover`, and what all those that talk to the API share.
 import { readFileSync } from "node:fs";
 import type { ParseArgsConfig } from "node:util";
-import { isSecure } from "../schemas/secure-url.ts";
+import { bearsNoCredentials, isSecure } from "../schemas/secure-url.ts";
 import { type Api, createApi } from "./api.ts";
 import { readArguments, readChoice } from "./arguments.ts";
 import { UsageError } from "./exit.ts";
@@ -104,8 +104,7 @@ export function apiFromEnvironment(): Api {
   if (!url)
     throw new UsageError("DROVER_API is not set: the address of the control plane, such as http://127.0.0.1:8080");
   if (!URL.canParse(url) || !/^https?:/.test(url)) throw new UsageError(`DROVER_API is not an http address: "${url}"`);
-  const { username, password } = new URL(url);
-  if (username || password)
+  if (!bearsNoCredentials(url))
     throw new UsageError("DROVER_API must bear no name and no password: the key is in DROVER_KEY_FILE");
   if (!isSecure(url)) {
     throw new UsageError(

@@ -1,6 +1,7 @@
 // Follows a migration to its end through the API, telling what happens as it happens.
 import { isTerminal, type Migration, type Round } from "../schemas/migration.ts";
 import type { Api } from "./api.ts";
+import { CommandFailure } from "./exit.ts";
 import type { Progress } from "./progress.ts";
 import { showBytes, showDuration, showRate, showSending } from "./units.ts";
 
@@ -10,13 +11,15 @@ const sayAgainMs = 5000;
 
 export const nameOf = ({ vm, source, destination }: Migration): string => `${vm} ${source} → ${destination}`;
 
-/** Resolves with the ended migration. Giving up on `signal` leaves the migration alone. */
+/** Resolves with the ended migration. Giving up on `signal` leaves the migration alone.
+ *  @param stuckAfterMs gives up as well when nothing has become of it for so long
+ *  @throws CommandFailure then, with the alarms of its guest */
 export async function followMigration(
   api: Api,
   cluster: string,
   begun: Migration,
   progress: Progress,
-  signal?: AbortSignal,
+  { signal, stuckAfterMs = Number.POSITIVE_INFINITY }: { signal?: AbortSignal; stuckAfterMs?: number } = {},
 ): Promise<Migration> {
   const name = nameOf(begun);
   const toldRounds = new Set<number>();
@@ -24,6 +27,7 @@ export async function followMigration(
   let migration = begun;
   let phase = "";
   let toldAtMs = performance.now();
+  let movedAtMs = performance.now();
   for (;;) {
     for (const round of migration.rounds) {
       if (toldRounds.has(round.round)) continue;
@@ -45,7 +49,14 @@ export async function followMigration(
       return migration;
     }
     const next = await api.waitMigration(cluster, begun.id, migration.revision, waitMs, signal);
-    if (next.revision === migration.revision) await tellAlarms();
+    if (next.revision === migration.revision) {
+      await tellAlarms();
+      if (performance.now() - movedAtMs > stuckAfterMs) {
+        const since = `nothing has become of it for ${Math.round(stuckAfterMs / 1000)} s`;
+        throw new CommandFailure(`${name} is in ${phase}, and ${since}`);
+      }
+    }
+    if (next.revision !== migration.revision || next.phase === "queued") movedAtMs = performance.now();
     migration = next;
   }
 

@@ -8,6 +8,8 @@ export type Interrupt = {
   signal: AbortSignal;
   /** Rejects when it comes. */
   promise: Promise<never>;
+  /** It was asked for, by a signal, and is no failure where it is what was waited for. */
+  wasAsked(): boolean;
   /** Gives the signals back to the system's ways. */
   dispose(): void;
 };
@@ -21,7 +23,11 @@ export function awaitInterrupt(): Interrupt {
     controller.signal.addEventListener("abort", () => reject(controller.signal.reason), { once: true });
   });
   promise.catch(() => {});
-  const onSignal = (name: NodeJS.Signals) => interrupt(`interrupted by ${name}`);
+  let wasAsked = false;
+  const onSignal = (name: NodeJS.Signals) => {
+    wasAsked ||= !controller.signal.aborted;
+    interrupt(`interrupted by ${name}`);
+  };
   const signals: NodeJS.Signals[] = ["SIGINT", "SIGTERM", "SIGHUP"];
   for (const name of signals) process.on(name, onSignal);
   const stopWatching = whenLauncherGone(() => interrupt("interrupted: whoever launched this is gone"));
@@ -29,6 +35,7 @@ export function awaitInterrupt(): Interrupt {
   return {
     signal: controller.signal,
     promise,
+    wasAsked: () => wasAsked,
     dispose: () => {
       stopWatching();
       stopListening();

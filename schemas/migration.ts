@@ -2,6 +2,7 @@
 // verdict (who owns the guest) are two fields, never one.
 import { z } from "zod";
 import { CopyRef, FencingToken, HostId, Instant, MigrationId, VmId } from "./ids.ts";
+import { text } from "./text.ts";
 
 export const MigrationLimits = z
   .strictObject({
@@ -45,12 +46,7 @@ export const MigrationRequest = z
     }),
     mode: MigrationMode.default("live"),
     limits: MigrationLimits.prefault({}),
-    ticket: z
-      .string()
-      .min(1)
-      .max(200)
-      .optional()
-      .meta({ description: "The change it belongs to; recorded, not read." }),
+    ticket: text(200).min(1).optional().meta({ description: "The change it belongs to; recorded, not read." }),
     retryOf: MigrationId.optional().meta({ description: "The migration that this one tries again." }),
   })
   .meta({ id: "MigrationRequest" });

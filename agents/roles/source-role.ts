@@ -32,7 +32,7 @@ const tellAgainMs = 1000;
 const copyAnswersWithinMs = 5000;
 const noAnswer =
   `the guest's process, or its supervisor's, has not answered for ${copyAnswersWithinMs / 1000} s: is it stopped or ` +
-  `starved? While it stands the VM has the alarm guest-silent`;
+  `starved? If it stays so, the VM has the alarm guest-silent`;
 const frozenStages: ReadonlySet<SourceState["stage"]> = new Set(["in-doubt", "resuming"]);
 const standingStates: ReadonlySet<MachineState> = new Set(["held", "loaded", "stopped"]);
 

@@ -1,7 +1,7 @@
 // One process of a local cluster: what it says on stderr goes to a log file, and it is ready when it has printed its
 // line of JSON on stdout.
 import { type ChildProcess, spawn } from "node:child_process";
-import { closeSync, existsSync, openSync, readFileSync } from "node:fs";
+import { closeSync, existsSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, extname, join } from "node:path";
 import { createInterface } from "node:readline";
 
@@ -100,9 +100,21 @@ function withoutDrover(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   return Object.fromEntries(kept.filter(([name]) => !name.startsWith("AWS_")));
 }
 
+/** A process that has nowhere to say why it ended has ended for that reason, most likely. */
+function whyUnwritten(logFile: string): string {
+  try {
+    writeFileSync(`${logFile}.probe`, "a log takes this much at least\n".repeat(200));
+    return "";
+  } catch (error) {
+    return `: ${dirname(logFile)} takes no writes (${(error as NodeJS.ErrnoException).code})`;
+  } finally {
+    rmSync(`${logFile}.probe`, { force: true });
+  }
+}
+
 /** The end of a log, with its name over it. */
 export function logTail({ name, logFile }: { name: string; logFile: string }, lines = 15): string {
   const text = existsSync(logFile) ? readFileSync(logFile, "utf8").trimEnd() : "";
-  if (text === "") return `--- ${name}: its log is empty`;
+  if (text === "") return `--- ${name}: its log is empty${whyUnwritten(logFile)}`;
   return `--- ${name}, end of its log\n${text.split("\n").slice(-lines).join("\n")}`;
 }

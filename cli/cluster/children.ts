@@ -14,12 +14,15 @@ export class Children {
   readonly #stopping = new AbortController();
   #tell: ((line: string) => void) | null = null;
   readonly #broken = Promise.withResolvers<never>();
+  readonly #vital: string;
 
-  constructor() {
+  /** @param vital the one without which the others are of no use; any other that cannot be kept up is left alone */
+  constructor(vital: string) {
+    this.#vital = vital;
     this.broken.catch(() => {}); // Whoever does not look has no use for it.
   }
 
-  /** Rejects when one of them ends unasked and is not started again. */
+  /** Rejects when one of them ends unasked and is not kept up, or is vital and ends again and again. */
   get broken(): Promise<never> {
     return this.#broken.promise;
   }
@@ -44,6 +47,10 @@ export class Children {
     this.#tell = tell;
   }
 
+  break(why: string): void {
+    if (!this.#stopping.signal.aborted) this.#broken.reject(new Error(why));
+  }
+
   /** From then on none is started again, of the others neither. */
   async stop(names: string[]): Promise<void> {
     this.#stopping.abort();
@@ -61,9 +68,11 @@ export class Children {
     const nowMs = performance.now();
     const recent = (this.#endedAtMs.get(name) ?? []).filter((atMs) => nowMs - atMs < ends.withinMs);
     this.#endedAtMs.set(name, [...recent, nowMs]);
-    if (!this.#tell || recent.length >= ends.atMost) {
-      const often = this.#tell ? `, ${recent.length + 1} times within ${ends.withinMs / 1000} s` : "";
-      this.#broken.reject(new Error(`${name} ${how}${often}`));
+    if (!this.#tell) return this.break(`${name} ${how}`);
+    if (recent.length >= ends.atMost) {
+      const often = `${name} ${how}, ${recent.length + 1} times within ${ends.withinMs / 1000} s`;
+      if (name === this.#vital) return this.break(often);
+      this.#tell(`${often}: it is left alone; its guests run on. Its log: ${program.logFile}`);
       return;
     }
     this.#tell(`${name} ${how}: it is started again`);

@@ -41,7 +41,7 @@ export type Cluster = {
   readonly folder: string;
   /** As they are now: `name` is a host's, or "control-plane". */
   process(name: string): Child;
-  /** Rejects when one of its processes ends unasked, or ends again and again while it is kept up. */
+  /** Rejects when one of its processes ends unasked; while it is kept up, when its control plane does again and again. */
   readonly broken: Promise<never>;
   /** From now on a process that ends unasked is started again, and `tell` is told. */
   keepUp(tell: (line: string) => void): void;
@@ -111,7 +111,9 @@ async function startIn(folder: string, reaper: Reaper, options: ClusterOptions):
 
   const heartbeat = options.heartbeatMs === undefined ? {} : { DROVER_HEARTBEAT_MS: String(options.heartbeatMs) };
   const lease = options.leaseMs === undefined ? {} : { DROVER_LEASE_MS: String(options.leaseMs) };
-  const children = new Children();
+  const children = new Children(controlPlaneName);
+  // Their ports and queues are theirs alone: such a cluster is over with them.
+  for (const end of aws.ends) void end.then((how) => children.break(how));
   const program: ChildProgram = {
     name: controlPlaneName,
     program: programPath("functions/runtime/node"),
@@ -215,7 +217,7 @@ async function startAll(hosts: string[], start: (host: string, index: number) =>
 async function startAws(folder: string, { table, doorbell }: ClusterOptions): Promise<LocalAws> {
   const wanted = { folder, table: table === "dynamodb", queue: doorbell === "sqs" };
   if (!wanted.table && !wanted.queue)
-    return { tableName: "", environment: {}, description: null, stop: async () => {} };
+    return { tableName: "", environment: {}, description: null, ends: [], stop: async () => {} };
   const { startLocalAws } = await import("./local-aws.ts");
   return startLocalAws(wanted);
 }

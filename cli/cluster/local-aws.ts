@@ -7,6 +7,8 @@ export type LocalAws = {
   tableName: string;
   environment: Record<string, string>;
   description: string | null;
+  /** Their endings, in words. */
+  ends: Promise<string>[];
   stop(): Promise<void>;
 };
 
@@ -17,10 +19,12 @@ const credentials = { AWS_REGION: "us-east-1", AWS_ACCESS_KEY_ID: "local", AWS_S
 export async function startLocalAws(wanted: { folder: string; table: boolean; queue: boolean }): Promise<LocalAws> {
   const stops: (() => Promise<void>)[] = [];
   const names: string[] = [];
+  const ends: Promise<string>[] = [];
   const environment: Record<string, string> = wanted.table || wanted.queue ? { ...credentials } : {};
   if (wanted.table) {
     const dynamo = await startLocalDynamo({ file: join(wanted.folder, "dynamodb.sqlite") });
     stops.push(dynamo.stop);
+    ends.push(dynamo.ended.then(() => `the DynamoDB-compatible server (process ${dynamo.pid}) has ended`));
     const client = new DynamoDBClient({
       endpoint: dynamo.endpoint,
       region: credentials.AWS_REGION,
@@ -35,6 +39,7 @@ export async function startLocalAws(wanted: { folder: string; table: boolean; qu
     const { startLocalSqsProcess } = await import("../../infra/local/sqs.ts");
     const sqs = await startLocalSqsProcess();
     stops.push(sqs.stop);
+    ends.push(sqs.ended.then(() => `the SQS-compatible server (process ${sqs.pid}) has ended`));
     environment["DROVER_SQS_ENDPOINT"] = sqs.endpoint;
     names.push(`SQS-compatible queues at ${sqs.endpoint}`);
   }
@@ -42,6 +47,7 @@ export async function startLocalAws(wanted: { folder: string; table: boolean; qu
     tableName,
     environment,
     description: names.length > 0 ? names.join(", ") : null,
+    ends,
     stop: async () => {
       for (const stop of stops) await stop();
     },

@@ -21,8 +21,8 @@ export const demoCommand: Command = {
 export const upCommand: Command = {
   name: "up",
   summary: "start a control plane and hosts on this machine, until Ctrl-C",
-  help: `drover up: a control plane and hosts on this machine, on loopback, until Ctrl-C. Nothing is kept afterwards. A
-process that ends meanwhile is started again.
+  help: `drover up: a control plane and hosts on this machine, on loopback, until Ctrl-C. Nothing is kept afterwards. An
+agent or a control plane that ends meanwhile is started again, up to four times within a minute.
 
   drover up
   drover up --hosts 4 --port 8080
@@ -52,7 +52,8 @@ process that ends meanwhile is started again.
       tellAccess(cluster, process.stdout);
       await Promise.race([interrupt.promise, cluster.broken]);
     } catch (error) {
-      if (interrupt.signal.aborted) return;
+      if (interrupt.wasAsked()) return;
+      if (interrupt.signal.aborted) throw error;
       process.stderr.write(`${await cluster.logTails()}\n`);
       throw error;
     } finally {

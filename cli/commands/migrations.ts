@@ -60,7 +60,7 @@ async function follow({ api, cluster, values, output }: ApiCall, begun: Migratio
   const signal = AbortSignal.timeout(seconds * 1000);
   let ended: Migration;
   try {
-    ended = await followMigration(api, cluster, begun, createProgress(process.stderr), signal);
+    ended = await followMigration(api, cluster, begun, createProgress(process.stderr), { signal });
   } catch (error) {
     if (!signal.aborted) throw error;
     throw new CommandFailure(

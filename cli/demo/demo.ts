@@ -17,6 +17,8 @@ import { showReport } from "./report.ts";
 /** Guests report with their host's heartbeat; once a second keeps what is shown fresh. */
 const heartbeatMs = 1000;
 const gapWithinMs = 15_000;
+/** A source tells twice a second how its round fares, and gives up on a silent stream sooner than this. */
+const stuckAfterMs = 60_000;
 
 export async function demo(options: DemoOptions): Promise<void> {
   const progress = createProgress(options.json ? process.stderr : process.stdout);
@@ -124,7 +126,7 @@ async function moveGuest(cluster: Cluster, asked: Asked, progress: Progress, sig
   const { api, name } = cluster;
   const { vm, destination } = asked;
   const begun = await api.requestMigration(name, asked);
-  const ended = await followMigration(api, name, begun, progress, signal);
+  const ended = await followMigration(api, name, begun, progress, { signal, stuckAfterMs });
   if (ended.phase !== "completed") documentMigration(ended); // Throws: nothing more will be measured.
   const { downtimeMs, totalMs } = ended.timings;
   const figures =
@@ -179,6 +181,6 @@ async function keepUp(cluster: Cluster, interrupt: Interrupt): Promise<void> {
     await Promise.race([interrupt.promise, cluster.broken]);
   } catch (error) {
     // To be taken down is what it was kept up for.
-    if (!interrupt.signal.aborted) throw error;
+    if (!interrupt.wasAsked()) throw error;
   }
 }

@@ -8,6 +8,8 @@ export type Failure =
   | { kind: "conditions-failed"; standing: { place: number; stored: StoredItem | null }[] }
   /** It did not happen and may be sent again: too much at once, or another transaction on the same items. */
   | { kind: "throttled" }
+  /** It did not happen: there is no way to the table now. */
+  | { kind: "out-of-reach" }
   /** It did not happen, and sending it again will not help: rights, credentials, a missing table. */
   | { kind: "refused" }
   /** It may have happened, or may still: no answer, a broken one, or a fault of the server. */
@@ -35,7 +37,7 @@ export function judgeFailure(error: unknown): Failure {
   if (name === "TransactionCanceledException") return judgeReasons(field(error, "CancellationReasons"));
   if (throttled.has(name)) return { kind: "throttled" };
   if (name === "CredentialsProviderError") return { kind: "refused" };
-  if (neverConnected.has(textField(error, "code"))) return { kind: "throttled" };
+  if (neverConnected.has(textField(error, "code"))) return { kind: "out-of-reach" };
   const status = field(field(error, "$metadata"), "httpStatusCode");
   if (status === 429) return { kind: "throttled" };
   const isRefusal = typeof status === "number" && status >= 400 && status < 500 && name !== inProgress;

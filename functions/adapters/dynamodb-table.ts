@@ -14,7 +14,7 @@ import {
   TransactWriteItemsCommand,
 } from "@aws-sdk/client-dynamodb";
 import type { Change, CommitOutcome, Expected, Item, Key, RangeQuery, Table } from "../ports/table.ts";
-import { OutcomeUnknown, TableThrottled } from "../ports/table.ts";
+import { OutcomeUnknown, TableFailing, TableThrottled } from "../ports/table.ts";
 import type { Failure, StoredItem } from "./dynamodb-failures.ts";
 import { judgeFailure, shortMessage, wasSentAgain } from "./dynamodb-failures.ts";
 import type { EncodedChange } from "./table-input.ts";
@@ -82,6 +82,7 @@ export function createDynamoTable(options: DynamoTableOptions): Table {
         const isHopeless =
           failure.kind === "refused" || unanswered === unansweredAttempts || attempt === throttledAttempts;
         if (isHopeless && failure.kind === "throttled") throw throttledError(error);
+        if (isHopeless && failure.kind !== "refused") throw failingError(error);
         if (isHopeless)
           throw new Error(`reading ${what} from DynamoDB table ${tableName}: ${shortMessage(error)}`, { cause: error });
       }
@@ -219,6 +220,7 @@ export function createDynamoTable(options: DynamoTableOptions): Table {
           const mayBeSentAgain = !mayHaveHappened || cannotHappenTwice(encoded);
           if (failure.kind === "refused" || isLast || !mayBeSentAgain) {
             if (!mayHaveHappened && failure.kind === "throttled") throw throttledError(error);
+            if (!mayHaveHappened && failure.kind === "out-of-reach") throw failingError(error);
             if (!mayHaveHappened) {
               throw new Error(`writing to DynamoDB table ${tableName}: ${shortMessage(error)}`, { cause: error });
             }
@@ -306,6 +308,10 @@ function toItem(stored: StoredItem): Item {
 
 function throttledError(cause: unknown): TableThrottled {
   return new TableThrottled(`DynamoDB: ${shortMessage(cause)}`, { cause });
+}
+
+function failingError(cause: unknown): TableFailing {
+  return new TableFailing(`DynamoDB: ${shortMessage(cause)}`, { cause });
 }
 
 function unknownError(cause: unknown): OutcomeUnknown {

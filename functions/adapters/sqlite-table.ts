@@ -4,7 +4,7 @@ import { closeSync, openSync, statfsSync } from "node:fs";
 import { dirname } from "node:path";
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import type { Change, CommitOutcome, Expected, Item, Key, RangeQuery, Table } from "../ports/table.ts";
-import { OutcomeUnknown, TableThrottled } from "../ports/table.ts";
+import { OutcomeUnknown, TableFailing, TableThrottled } from "../ports/table.ts";
 import type { EncodedChange } from "./table-input.ts";
 import { boundsOf, checkKeys, checkRange, decodeData, encodeChanges } from "./table-input.ts";
 
@@ -250,7 +250,7 @@ function unsureCommit(error: unknown): Error {
 function failedCommit(error: unknown): Error {
   const code = resultCode(error);
   if (code === sqlite.busy) return new TableThrottled("SQLite: another process is writing", { cause: error });
-  if (code === sqlite.full) return new TableThrottled("SQLite: the disk is full", { cause: error });
+  if (code === sqlite.full) return new TableFailing("SQLite: the disk is full", { cause: error });
   return new Error("changing items in SQLite", { cause: error });
 }
 

@@ -1,6 +1,7 @@
 // The API as one Hono application: translate here, decide in the operations.
 import { Hono } from "hono";
 import type { ProblemCode } from "../../schemas/problems.ts";
+import { tableProblem } from "../operations/retry.ts";
 import type { Ports } from "../ports/ports.ts";
 import { TableThrottled } from "../ports/table.ts";
 import { routes } from "../routes/routes.ts";
@@ -62,10 +63,7 @@ export function createApp(outside: Ports, options: AppOptions = {}): App {
   });
   app.onError((error, c) =>
     error instanceof TableThrottled
-      ? problemResponse(c, {
-          code: "table-busy",
-          detail: "Nothing was changed; send the same request again in a second.",
-        })
+      ? problemResponse(c, tableProblem(error))
       : problemResponse(c, {
           code: "internal-error",
           detail: `A fault in Drover; its log tells more under ${c.var.requestId}. Read what stands before trying again.`,

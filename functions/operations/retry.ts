@@ -2,7 +2,7 @@
 // by reading again: the decision then finds its own effect, or makes it.
 import type { Problem } from "../../schemas/problems.ts";
 import type { Ports } from "../ports/ports.ts";
-import { type Change, type CommitOutcome, OutcomeUnknown, TableThrottled } from "../ports/table.ts";
+import { type Change, type CommitOutcome, OutcomeUnknown, TableFailing, TableThrottled } from "../ports/table.ts";
 
 const attempts = 12;
 const longestPauseMs = 250;
@@ -42,7 +42,7 @@ export async function retryConflicts<T>(
     }
   }
   if (fault) ports.onTableFault?.(step, fault);
-  return { kind: "busy", problem: fault instanceof OutcomeUnknown ? failing() : busy(unsure) };
+  return { kind: "busy", problem: isFailing(fault) ? failing(unsure) : busy(unsure) };
 }
 
 /** The one door to the table's commits, so that each has a name that a test can halt at (docs/kill-matrix.md).
@@ -54,14 +54,20 @@ export async function commitStep(ports: Ports, step: string, changes: Change[]):
   return outcome;
 }
 
-function busy(unsure: boolean): Problem {
-  const effect = unsure ? "Whether it took effect is not known" : "Nothing was changed";
-  return { code: "table-busy", detail: `${effect}; send the same request again in a second.` };
+/** What a request is told that the table let down. */
+export function tableProblem(fault: unknown): Problem {
+  return isFailing(fault) ? failing(false) : busy(false);
 }
 
-function failing(): Problem {
-  const detail =
-    "Whether it took effect is not known: the table takes no writes, or does not answer for them. See the control plane's log and the table's disk or service; then send the same request again.";
+const isFailing = (fault: unknown): boolean => fault instanceof OutcomeUnknown || fault instanceof TableFailing;
+const effectOf = (unsure: boolean): string => (unsure ? "Whether it took effect is not known" : "Nothing was changed");
+
+function busy(unsure: boolean): Problem {
+  return { code: "table-busy", detail: `${effectOf(unsure)}; send the same request again in a second.` };
+}
+
+function failing(unsure: boolean): Problem {
+  const detail = `${effectOf(unsure)}: the table cannot be reached, takes no writes, or does not answer for them. See the control plane's log and the table's disk or service; then send the same request again.`;
   return { code: "table-failing", detail };
 }
 

@@ -42,7 +42,8 @@ export type RangeQuery = {
 };
 
 export interface Table {
-  /** Strongly consistent, in the order asked, null for what is not there. 1 to 100 distinct keys, one round trip. */
+  /** Strongly consistent, in the order asked, null for what is not there. 1 to 100 distinct keys, one round trip.
+   *  @throws TableThrottled, as queries do */
   get(keys: readonly Key[]): Promise<(Item | null)[]>;
   /** Strongly consistent. `next` is the sort key to go on after, or null at the end. */
   query(range: RangeQuery): Promise<{ items: Item[]; next: string | null }>;
@@ -57,5 +58,9 @@ export class OutcomeUnknown extends Error {
   override name = "OutcomeUnknown";
 }
 export class TableThrottled extends Error {
-  override name = "TableThrottled";
+  override name: string = "TableThrottled";
+}
+/** Not for load: the table cannot be reached, does not answer, or has no room. */
+export class TableFailing extends TableThrottled {
+  override name = "TableFailing";
 }

@@ -17,7 +17,14 @@ import { findFreePort } from "./free-port.ts";
 const startAttempts = 5;
 const readyWithinMs = 15_000;
 
-export type LocalDynamo = { endpoint: string; port: number; pid: number; stop(): Promise<void> };
+export type LocalDynamo = {
+  endpoint: string;
+  port: number;
+  pid: number;
+  /** Resolves when it has ended. */
+  ended: Promise<void>;
+  stop(): Promise<void>;
+};
 
 /** @param file where it keeps its tables; in memory without it
  *  @param port a free one without it
@@ -104,6 +111,7 @@ async function whenReady(child: ChildProcess, port: number): Promise<LocalDynamo
     endpoint: `http://127.0.0.1:${port}`,
     port,
     pid: child.pid,
+    ended,
     async stop(): Promise<void> {
       child.kill("SIGTERM");
       const timer = setTimeout(killChild, 5000);

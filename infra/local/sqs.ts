@@ -21,7 +21,9 @@ export async function startLocalSqs(options: { port?: number } = {}): Promise<Lo
 }
 
 /** In a process of its own, which ends with this one, however this one ends. */
-export async function startLocalSqsProcess(options: { port?: number } = {}): Promise<LocalSqs & { pid: number }> {
+export async function startLocalSqsProcess(
+  options: { port?: number } = {},
+): Promise<LocalSqs & { pid: number; ended: Promise<void> }> {
   // As source or as packaged JavaScript.
   const script = join(import.meta.dirname, `sqs-main${extname(import.meta.filename)}`);
   const child = spawn(process.execPath, [script, "--until-stdin-ends"], {
@@ -37,7 +39,7 @@ export async function startLocalSqsProcess(options: { port?: number } = {}): Pro
     const message: unknown = JSON.parse(line);
     if (child.pid === undefined || typeof message !== "object" || message === null) break;
     const endpoint: unknown = Reflect.get(message, "listening");
-    if (typeof endpoint === "string") return { endpoint, pid: child.pid, stop };
+    if (typeof endpoint === "string") return { endpoint, pid: child.pid, ended, stop };
   }
   await stop();
   throw new Error("the SQS-compatible server did not start");

@@ -24,6 +24,16 @@ test("every bad variable is named, with what it may be", () => {
   assert.throws(() => readConfig({ ...good, DROVER_MIGRATION_ADDRESS: "host-a" }), /DROVER_MIGRATION_ADDRESS/);
   assert.throws(() => readConfig({ ...good, DROVER_DATA: "data" }), /DROVER_DATA: an absolute path/);
   assert.throws(() => readConfig({ ...good, DROVER_HOST: "Host A" }), /DROVER_HOST/);
+  for (const address of ["https://me:hunter2@drover.example", "https://hunter2@drover.example"]) {
+    assert.throws(
+      () => readConfig({ ...good, DROVER_CONTROL_PLANE: address }),
+      ({ message }: Error) =>
+        /^DROVER_CONTROL_PLANE: .*no name and no password/.test(message) && !/hunter2/.test(message),
+    );
+  }
+  for (const address of ["nowhere", "ftp://drover.example", ""]) {
+    assert.throws(() => readConfig({ ...good, DROVER_CONTROL_PLANE: address }), /^Error: DROVER_CONTROL_PLANE: /);
+  }
 });
 
 test("a migration address that would mean every network is refused by name, however it is written", () => {

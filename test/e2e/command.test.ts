@@ -91,6 +91,26 @@ describe("a demo", { skip: existsSync("/proc/self/environ") ? false : "a local c
     }
   });
 
+  test("or cluster whose address cannot be told fails with the reason", { skip: noFull }, async () => {
+    const temporary = mkdtempSync(join(tmpdir(), "drover-e2e-"));
+    try {
+      const { status, stderr } = droverOntoFull(["up"], temporary);
+      assert.equal(status, 1, stderr);
+      assert.match(stderr, /drover: the output cannot be written: ENOSPC/);
+      assert.deepEqual(readdirSync(temporary), []);
+    } finally {
+      rmSync(temporary, { recursive: true, force: true });
+    }
+    const up = new DroverProcess(["up"]);
+    try {
+      up.child.stdout?.destroy();
+      assert.equal(await up.ended, 141, up.stderr);
+      await up.untilNothingLeft();
+    } finally {
+      await up.dispose();
+    }
+  });
+
   test("whose report or progress cannot be written fails with the reason, and leaves nothing", { skip: noFull }, () => {
     for (const options of [[], ["--json", "--migrations", "1"]]) {
       const temporary = mkdtempSync(join(tmpdir(), "drover-e2e-"));

@@ -1,8 +1,9 @@
 // A cluster that is kept up: what ends is started again, and guests know nothing of it.
 import assert from "node:assert/strict";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { test } from "node:test";
-import { startCluster } from "../../cli/cluster/cluster.ts";
+import { controlPlaneName, startCluster } from "../../cli/cluster/cluster.ts";
+import { whyNoLocalDynamo } from "../../infra/local/dynamodb.ts";
 import { DroverProcess } from "./processes.ts";
 
 const skip = existsSync("/proc/self/environ") ? false : "a local cluster needs /proc";
@@ -63,7 +64,9 @@ test("drover up: its agent and its control plane are killed, and started again; 
   }
 });
 
-test("a process that ends again and again is not started for ever", { skip }, async () => {
+test("an agent that ends again and again is left alone at last, told of with its log; the control plane's end is the cluster's", {
+  skip,
+}, async () => {
   const options = { hosts: 2, table: "sqlite", doorbell: "embedded", guestMemoryMiB: 64 } as const;
   const cluster = await startCluster(options);
   try {
@@ -78,13 +81,43 @@ test("a process that ends again and again is not started for ever", { skip }, as
         await new Promise<void>((wake) => waiting.add(wake));
       }
     };
-    for (let times = 1; times <= 4; times++) {
-      process.kill(cluster.process("host-b").pid, "SIGKILL");
-      await told(/^host-b is up again/, times);
+    for (const name of ["host-b", controlPlaneName]) {
+      for (let times = 1; times <= 4; times++) {
+        process.kill(cluster.process(name).pid, "SIGKILL");
+        await told(new RegExp(`^${name} is up again`), times);
+      }
+      process.kill(cluster.process(name).pid, "SIGKILL");
+      if (name === "host-b") await told(/^host-b ended by SIGKILL, 5 times within 60 s: .*logs\/host-b\.log$/, 1);
     }
-    process.kill(cluster.process("host-b").pid, "SIGKILL");
-    await assert.rejects(cluster.broken, /^Error: host-b ended by SIGKILL, 5 times within 60 s/);
+    await assert.rejects(cluster.broken, /^Error: control-plane ended by SIGKILL, 5 times within 60 s/);
   } finally {
     await cluster.stop();
   }
 });
+
+test("a server for the table that ends is told of by name: the cluster is over with it", {
+  skip: skip || (whyNoLocalDynamo() ?? false),
+}, async () => {
+  const options = { hosts: 2, table: "dynamodb", doorbell: "embedded", guestMemoryMiB: 64 } as const;
+  const cluster = await startCluster(options);
+  try {
+    cluster.keepUp(() => {});
+    const [server, ...others] = readdirSync("/proc").filter((name) => isOurs(name, "dynoxide"));
+    assert.deepEqual([others.length, Number(server) > 1], [0, true]);
+    process.kill(Number(server), "SIGKILL");
+    await assert.rejects(cluster.broken, /^Error: the DynamoDB-compatible server \(process \d+\) has ended/);
+  } finally {
+    await cluster.stop();
+  }
+});
+
+/** A child of this process that runs this program. */
+function isOurs(name: string, program: string): boolean {
+  try {
+    const stat = readFileSync(`/proc/${name}/stat`, "latin1");
+    const parent = stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1];
+    return Number(parent) === process.pid && readFileSync(`/proc/${name}/cmdline`, "latin1").includes(program);
+  } catch {
+    return false; // It is no process, or has ended.
+  }
+}

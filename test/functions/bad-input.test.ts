@@ -74,6 +74,15 @@ test("a number out of range is refused with its place and its bounds", async () 
   assert.equal(refined.errors[0].pointer, "/spec/workingSetMiB");
 });
 
+test("a ticket is text: what a terminal would obey, or no text at all, is refused", async () => {
+  const world = await two();
+  for (const ticket of ["CHG\u001b[31m", "CHG\u0000", "CHG\ud800", ""]) {
+    const body = { vm: "vm-1", destination: "host-b", ticket };
+    const { body: problem } = await refused(world, "invalid-request", () => world.request("POST", "/migrations", body));
+    assert.equal(problem.errors[0].pointer, "/ticket");
+  }
+});
+
 test("malformed JSON, another media type and a body over 256 KiB are each refused by their own code", async () => {
   const world = await two();
   await refused(world, "malformed-json", () => world.request("POST", "/vms", '{"vm":'));

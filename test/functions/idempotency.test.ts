@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { createFaultyTable, type TableCall, type TableFault } from "../../functions/adapters/faulty-table.ts";
 import { createMemoryTable } from "../../functions/adapters/memory-table.ts";
 import { defineVm } from "../../functions/operations/vms.ts";
-import { OutcomeUnknown } from "../../functions/ports/table.ts";
+import { OutcomeUnknown, TableFailing } from "../../functions/ports/table.ts";
 import { VmDefinition } from "../../schemas/vm.ts";
 import { facts } from "./support/fake-host.ts";
 import { about, ok, playAll } from "./support/play.ts";
@@ -158,6 +158,26 @@ test("a table that takes no writes answers table-failing, and the log is told wh
   const outcome = await defineVm({ ...ports, onTableFault }, operator, cluster, VmDefinition.parse({ vm: "vm-1" }));
   assert.equal(outcome.kind === "refuse" && outcome.problem.code, "table-failing");
   assert.match(told.join(), /the disk is full/);
+});
+
+test("a table that cannot be reached answers table-failing: nothing was changed, and trying harder is no way out", async () => {
+  const table = createMemoryTable();
+  const world = await makeCluster(["host-a"], { table });
+  const { commit } = table;
+  table.commit = async () => {
+    throw new TableFailing("ECONNREFUSED");
+  };
+  const written = (await world.request("POST", "/vms", { vm: "vm-1", spec })).body;
+  assert.equal(written.code, "table-failing");
+  assert.match(written.detail, /^Nothing was changed: the table cannot be reached/);
+  table.commit = commit;
+  for (const method of ["get", "query"] as const) {
+    table[method] = async () => {
+      throw new TableFailing("ECONNREFUSED");
+    };
+  }
+  const read = await world.request("GET", "/vms");
+  assert.deepEqual([read.status, read.body.code], [503, "table-failing"]);
 });
 
 test("a table that stays throttled answers table-busy, and nothing was changed", async () => {

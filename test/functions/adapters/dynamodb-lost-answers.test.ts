@@ -7,7 +7,7 @@ import {
   type DynamoTableOptions,
 } from "../../../functions/adapters/dynamodb-table.ts";
 import type { Change, Table } from "../../../functions/ports/table.ts";
-import { OutcomeUnknown, TableThrottled } from "../../../functions/ports/table.ts";
+import { OutcomeUnknown, TableFailing, TableThrottled } from "../../../functions/ports/table.ts";
 import {
   ensureDynamoTable,
   type LocalDynamo,
@@ -247,7 +247,9 @@ test("a server that is not there took nothing", async () => {
   const gone = await startAnswerDropper(server.endpoint, () => "pass");
   await gone.close();
   const table = createDynamoTable({ client: connect(gone.endpoint), tableName, throttledAttempts: 2 });
-  await assert.rejects(table.commit([put(a, "absent")]), TableThrottled);
+  await assert.rejects(table.commit([put(a, "absent")]), TableFailing);
+  await assert.rejects(table.get([a]), TableFailing);
+  await assert.rejects(table.query({ partition: a.partition, limit: 1 }), TableFailing);
   await table.close();
 });
 
