@@ -13,6 +13,8 @@ const graceMs = 2000;
 const lookEveryMs = 50;
 
 export type Reaper = {
+  /** Processes that were started since and live. */
+  living(): number[];
   /** Ends every process started since, removes the folder. Resolves when nothing is left. */
   reap(): Promise<void>;
 };
@@ -49,6 +51,7 @@ export async function startReaper(folder: string): Promise<Reaper> {
 
   let reaped: Promise<void> | null = null;
   return {
+    living: () => findMarked(mark),
     reap: () => {
       reaped ??= (async () => {
         if (outerMark === undefined) delete process.env[markName];

@@ -1,16 +1,21 @@
 // Runs the tests: every test/**/*.test.ts, or those whose path contains one of the arguments. Each file is a process
 // of its own, two at a time, and is ended when none of its tests has ended for long. The last line is always
 // "N passed, N failed, N skipped".
-import { globSync } from "node:fs";
+import { existsSync, globSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { run } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { styleText } from "node:util";
 import { whenLauncherGone } from "../infra/launcher.ts";
+import { startReaper } from "../infra/reaper.ts";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const silenceMs = 5 * 60_000;
 const filesAtOnce = 2;
+/** A process that was told to end when its test did may take so long. */
+const leaveWithinMs = 15_000;
 
 type Style = Parameters<typeof styleText>[0];
 const paint = (style: Style, text: string): string => styleText(style, text, { stream: process.stdout });
@@ -102,11 +107,29 @@ function describe(error: unknown): string {
   return cause.stack ?? `${cause.name}: ${cause.message}`;
 }
 
+/** What is still there of processes that tests started, after those that were told to end had time for it. */
+async function leftRunning(): Promise<string[]> {
+  const living = () => reaper?.living() ?? [];
+  for (let waitedMs = 0; living().length > 0 && waitedMs < leaveWithinMs; waitedMs += 100) await delay(100);
+  return living().map((pid) => {
+    try {
+      return `process ${pid}: ${readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ").trimEnd()}`;
+    } catch {
+      return `process ${pid}, which has ended meanwhile`;
+    }
+  });
+}
+
 const filters = process.argv.slice(2).map((filter) => filter.replace(/^\.\//, ""));
 const files = globSync("test/**/*.test.ts", { exclude: ["**/node_modules/**"], cwd: root })
   .sort()
   .filter((file) => filters.length === 0 || filters.some((filter) => file.includes(filter)));
 if (files.length === 0) process.stdout.write(`No test file has ${filters.join(" or ")} in its path.\n`);
+
+// Whatever a test leaves, or one that is ended in the middle, is gone with this process: processes and files.
+const folder = mkdtempSync(join(tmpdir(), "drover-tests-"));
+const reaper = existsSync("/proc/self/environ") ? await startReaper(folder) : null;
+process.env["TMPDIR"] = folder;
 
 const results: FileResult[] = [];
 const waiting = [...files];
@@ -118,9 +141,15 @@ async function work(): Promise<void> {
   }
 }
 await Promise.all(Array.from({ length: filesAtOnce }, work));
+const left = interrupted.signal.aborted ? [] : await leftRunning();
+if (reaper) await reaper.reap();
+else rmSync(folder, { recursive: true, force: true });
 
 const skipped = results.flatMap((result) => result.skipped);
-const failures = results.flatMap((result) => result.failures);
+const failures = [
+  ...results.flatMap((result) => result.failures),
+  ...left.map((command) => ({ title: "left running when all tests were over", error: command })),
+];
 const passed = results.reduce((sum, result) => sum + result.passed, 0);
 const summary = [
   ...skipped.map(({ title, reason }) => `skipped: ${title}: ${reason}`),

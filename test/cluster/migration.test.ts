@@ -393,19 +393,22 @@ test("an assignment that nobody could begin in time ends the migration with that
 test("I2: the peer link and the control plane break after the commit; whichever is back first, the guest goes on", async () => {
   let cluster: TestCluster | null = null;
   let isHit = false;
+  let isCut = false;
   const intercept: ClusterOptions["intercept"] = async ({ kind, pass }) => {
     if (kind !== "destination-commits" || !cluster || isHit) return null;
     isHit = true;
     await pass();
     cluster.host("host-b").isCutOff = true; // It committed, and cannot read that it did.
     cluster.peerNetwork.cut("127.0.0.11", "127.0.0.12");
+    isCut = true;
     throw new Error("the answer was lost");
   };
   await withCluster({ hosts: 2, intercept }, async (started) => {
     cluster = started;
     await cluster.runVm("vm-1", "host-a");
     const { id } = await cluster.request("vm-1", "host-b");
-    await cluster.until(async () => (await cluster?.migration(id))?.verdict === "committed");
+    await cluster.until(() => isCut);
+    assert.equal((await cluster.migration(id)).verdict, "committed");
     cluster.peerNetwork.mend("127.0.0.11", "127.0.0.12");
     await cluster.until(
       () => cluster?.executing("vm-1")[0] === "host-b",
