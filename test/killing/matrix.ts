@@ -202,10 +202,10 @@ function cellsOf(steps: readonly Step[]): Cell[] {
 }
 
 function effectsAt(step: Step, { scenario, place }: Reached, moment: "before" | "after"): Effect[] {
-  const self: Effect[] = moment === "after" ? ["kill-self", "stall-self"] : ["kill-self"];
+  const self: Effect[] = ["kill-self", "stall-self"];
   if (scenario !== "migrate") return self;
   if (!switchover.has(step.name)) {
-    return moment === "after" ? [...self, "kill-source-host"] : [...self, "kill-destination-host"];
+    return [...self, moment === "after" ? "kill-source-host" : "kill-destination-host"];
   }
   const own = step.side === "control-plane" ? "kill-control-plane" : `kill-${place}-${step.side}`;
   return effects.filter((effect) => effect !== own);
