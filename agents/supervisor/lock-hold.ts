@@ -29,9 +29,9 @@ export class LockHold {
     return this.#lock !== null;
   }
 
-  /** The token it is held under; null when it is not held. */
+  /** The token it is held under; null when it is not held, or another file has taken its place. */
   get fencingToken(): number | null {
-    return this.#lock?.stamp.fencingToken ?? null;
+    return this.#lock?.isInPlace() ? this.#lock.stamp.fencingToken : null;
   }
 
   /** @returns why it could not be taken, or null when it is held now */

@@ -350,8 +350,8 @@ export class Supervisor {
     const { leaving } = before;
     if (leaving?.gate && !leaving.gate.over) {
       // Nobody may pass the gate behind a guest that runs again, and no stream may go on.
+      // Its agent is watched on: whoever is refused here leaves a guest that is to come back.
       await this.#cancelGate(leaving.migrationId);
-      this.#watch.end();
       await this.#endStream();
     }
     const heldToken = this.#lock.fencingToken;

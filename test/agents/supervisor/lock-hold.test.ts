@@ -88,6 +88,7 @@ test("a lock file that was replaced on an operator's word guards nothing: it is 
   const other = makeHold(volume, "copy_B").hold;
   await hold.take(7);
   assert.equal(await other.take(8, "replace"), null);
+  assert.deepEqual([hold.fencingToken, other.fencingToken], [null, 8]);
   assert.equal((await hold.take(7))?.by, "lock-held");
   assert.deepEqual([hold.isHeld, other.isHeld], [false, true]);
 });
