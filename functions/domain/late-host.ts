@@ -1,11 +1,11 @@
 // A host that was declared lost while its cluster recovered from a table that went back, and that comes back after all:
 // what its copies are by the records that stand now. Nothing of it undoes what was decided without it.
 import type { CopyRef } from "../../schemas/ids.ts";
-import type { HostInventory, Part } from "./last-run.ts";
+import type { HostInventory, Part, VmInventory } from "./last-run.ts";
 import type { CopyDuty, MigrationState, VmRecord } from "./records.ts";
-import { noCopy, type RecoveryContext, recoverVm, remade, restored } from "./recovery.ts";
+import { noCopy, type RecoveryContext, recoverVm, remade, restored, type VmRecovery } from "./recovery.ts";
 import { firstToken } from "./tokens.ts";
-import type { Verdict } from "./verdict.ts";
+import { ownerBy, type Verdict } from "./verdict.ts";
 import { dutyOf, hasEnded, hostLost, isOwner } from "./vms.ts";
 
 export type LateStanding = {
@@ -16,36 +16,67 @@ export type LateStanding = {
   migrations: MigrationState[];
   copies: HostInventory["copies"];
   parts: Part[];
+  /** What others have told that came back as well, and are not settled yet. */
+  others: Pick<VmInventory, "copies" | "parts">;
+  /** Others that were declared lost, and have told nothing. */
+  lostHosts: ReadonlySet<string>;
 };
 export type LateRecovery = { vm: VmRecord | null; migrations: MigrationState[]; duties: CopyDuty[] };
 
 export function recoverLate(late: LateStanding, context: RecoveryContext): LateRecovery {
-  const { hostId, vmId, vm, copies, parts } = late;
-  // Nobody has the guest, or nobody knew of it: what this host has is all there is.
-  const isVacant = !vm || (vm.stoppedBecause === hostLost && vm.migrationId === null && !vm.deleted);
-  if (isVacant) {
-    const of = <T>(things: T[]) => things.map((thing) => ({ ...thing, hostId }));
-    const inventory = { copies: of(copies), parts: of(parts), lostHosts: new Set<string>() };
-    const highestToken = Math.max(0, ...copies.map(({ lockToken }) => lockToken ?? 0));
-    const recovered = recoverVm({ vmId, vm, migrations: late.migrations, inventory, highestToken }, context);
-    if (!recovered) return { vm, migrations: [], duties: [] };
-    if (!vm || !hasEnded(recovered.vm)) {
-      const { migrations, duties } = recovered;
-      return { vm: recovered.vm, migrations, duties: duties.map(({ duty }) => duty) };
-    }
-    // A guest that ended with its host stays lost with it, and waits for no migration.
-    return standBehind(late, { ...vm, fencingToken: recovered.vm.fencingToken }, context);
-  }
-  return standBehind(late, vm, context);
+  const { vm, lostHosts } = late;
+  if (vm && !isVacant(vm, late.migrations)) return standBehind(late, vm, context);
+  const recovered = recoverFromTold(late, context);
+  if (!recovered) return { vm, migrations: [], duties: [] };
+  const { migrations, duties } = recovered;
+  const own = duties.filter(({ hostId }) => hostId === late.hostId).map(({ duty }) => duty);
+  const adopted = { vm: recovered.vm, migrations, duties: own };
+  if (!vm || vm.migrationId !== null || !hasEnded(recovered.vm)) return adopted;
+  const { owner, fencingToken } = recovered.vm;
+  const isLeft = late.parts.some(
+    ({ role, over, assignment }) => role === "source" && !over && assignment.destination.copyId === owner?.copyId,
+  );
+  // A guest that ended with its host stays lost with it, and waits for no migration.
+  if (!isLeft || !owner) return standBehind(late, { ...vm, fencingToken }, context);
+  // The destination may have run it. While that one is lost, an operator may have the source prove that it did not.
+  return lostHosts.has(owner.hostId) ? adopted : standBehind(late, { ...vm, owner, fencingToken }, context);
 }
+
+/** Nobody has the guest: what those have that came back is all there is. */
+function isVacant({ stoppedBecause, deleted, migrationId }: VmRecord, migrations: readonly MigrationState[]): boolean {
+  if (deleted || stoppedBecause !== hostLost) return false;
+  return migrationId === null || migrations.some(({ id, verdict }) => id === migrationId && verdict.kind === "open");
+}
+
+function recoverFromTold(late: LateStanding, context: RecoveryContext): VmRecovery | null {
+  const { hostId, vmId, vm, migrations, others, lostHosts } = late;
+  const of = <T>(things: T[]) => things.map((thing) => ({ ...thing, hostId }));
+  // Of a migration that was decided for its source since, the destination has told that it did not run it.
+  const told = late.parts.flatMap((part): (Part & { hostId: string })[] => {
+    const { assignment } = part;
+    const known = migrations.find(({ id }) => id === assignment.migrationId);
+    if (part.role === "destination" || !known || !isDecidedSince(known, context)) return [];
+    if (others.parts.some((other) => other.assignment.migrationId === assignment.migrationId)) return [];
+    if (ownerBy(known.verdict, known).copyId !== assignment.source.copyId) return [];
+    const { hostId } = assignment.destination;
+    return [{ ...part, hostId, role: "destination", commitSent: false, runIntent: 0, runRefused: 0, over: true }];
+  });
+  const copies = [...of(late.copies), ...others.copies];
+  const inventory = { copies, parts: [...of(late.parts), ...others.parts, ...told], lostHosts };
+  const highestToken = Math.max(0, ...copies.map(({ lockToken }) => lockToken ?? 0));
+  return recoverVm({ vmId, vm, migrations, inventory, highestToken }, context);
+}
+
+/** Since the table was restored, with this host counted as lost. */
+const isDecidedSince = ({ verdict }: MigrationState, { restoreEpoch }: RecoveryContext): boolean =>
+  verdict.kind !== "open" && verdict.token > firstToken(restoreEpoch);
 
 /** What the host is not done with, and what it has, by a VM that stands as it is. */
 function standBehind({ hostId, vmId, ...late }: LateStanding, vm: VmRecord, context: RecoveryContext): LateRecovery {
   const open = late.parts.filter(({ over }) => !over);
   const migrations = open.map((part) => {
     const known = late.migrations.find(({ id }) => id === part.assignment.migrationId);
-    // Decided since the table was restored, with this host counted as lost.
-    if (known && known.verdict.token > firstToken(context.restoreEpoch)) return known;
+    if (known && isDecidedSince(known, context)) return known;
     return decideLate(known ?? remade(part.assignment, context.at), part, vm);
   });
   const inRole = new Set(open.map(({ assignment, role }) => assignment[role].copyId));
@@ -70,14 +101,19 @@ function decideLate(migration: MigrationState, { role }: Part, vm: VmRecord): Mi
   return {
     ...migration,
     stage: "admitted",
-    verdict: verdictOf(migration, owner, vm.fencingToken),
+    verdict: verdictOf(migration, owner, vm),
     holds: { source: role === "source", destination: role === "destination" },
   };
 }
 
-function verdictOf({ source, destination }: MigrationState, owner: CopyRef, token: number): Verdict {
+function verdictOf({ source, destination }: MigrationState, owner: CopyRef, vm: VmRecord): Verdict {
+  const token = vm.fencingToken;
   const reason = "table-restored" as const;
   if (owner.copyId === source.copyId) return { kind: "aborted", token, by: "control-plane", reason, detail: restored };
   if (owner.copyId !== destination.copyId) return { kind: "forced", token, owner, statement: restored, reason };
-  return { kind: "committed", token, confirmed: { outcome: "running", detail: restored } };
+  return {
+    kind: "committed",
+    token,
+    confirmed: { outcome: hasEnded(vm) ? "guest-lost" : "running", detail: restored },
+  };
 }

@@ -5,6 +5,8 @@
 //       usual rules. What the table did not know of it is in the assignment that it signed.
 //   R3  Nothing is destroyed here. A copy that others have left behind is told to go, under a higher token that names
 //       another copy (rule 8).
+//       One of which both hosts were declared lost, and nobody knows anything, stays open: the first of them that
+//       returns tells, and until then only an operator may decide.
 //   R4  A deleted VM stays deleted; a guest that no host has is stopped, and never started unasked.
 //   R5  What an operator wished of a copy that is still the owner stands; other wishes are as the guest is.
 import type { Assignment } from "../../schemas/agent.ts";
@@ -133,7 +135,10 @@ function decide(
   const isLost = (role: Role) => inventory.lostHosts.has(migration[role].hostId);
   const isAtWork = (role: Role) =>
     partOf(inventory, migration, role)?.over === false || hasLostItsJournal(inventory, migration, role);
-  const verdict = verdictFor(migration, owner, facts, isAtWork("destination") || isLost("destination"));
+  const isUnknown = facts.last?.kind === "gone" && facts.last.of === null && isLost("source") && isLost("destination");
+  const verdict: Verdict = isUnknown
+    ? { kind: "open", token: facts.fencingToken }
+    : verdictFor(migration, owner, facts, isAtWork("destination") || isLost("destination"));
   const lost: Seen = { state: "gone", because: hostLost, detail: restored, underToken: verdict.token };
   const seenOf = (role: Role) => (isLost(role) ? lost : null);
   return {

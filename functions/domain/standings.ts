@@ -48,7 +48,8 @@ export function standingsOf(
   });
 }
 
-function inventoryOf(told: readonly HostInventory[], lostHosts: ReadonlySet<string>, vmId: string): VmInventory {
+/** What hosts have told of one VM. */
+export function inventoryOf(told: readonly HostInventory[], lostHosts: ReadonlySet<string>, vmId: string): VmInventory {
   return {
     copies: told.flatMap(({ hostId, copies }) =>
       copies.filter((copy) => copy.vmId === vmId).map((copy) => ({ ...copy, hostId })),

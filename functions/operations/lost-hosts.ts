@@ -3,7 +3,7 @@
 import { type HostLoss, lostStatement } from "../../schemas/host.ts";
 import type { Problem } from "../../schemas/problems.ts";
 import { lostWithHost, revisedDuty } from "../domain/lost-host.ts";
-import { loseHost } from "../domain/motion.ts";
+import { isLost, loseHost } from "../domain/motion.ts";
 import type { CopyDuty, MigrationState, Session, Slot, VmRecord } from "../domain/records.ts";
 import { declareLost, isAlive, isDeclaredLost, settleLoss } from "../domain/session.ts";
 import { hasEnded, vmEvents } from "../domain/vms.ts";
@@ -15,6 +15,7 @@ import { copyPrefix, hostPartition, keys, vmsPartition } from "./keys.ts";
 import { bothEnds, motionOf, putMotion, readMotionById } from "./moving.ts";
 import { type Operator, type OperatorDecision, type Outcome, operate } from "./operate.ts";
 import { readAll, readHosts, readOne, readPlaces } from "./read.ts";
+import { isRecovering } from "./recovery.ts";
 import { refuse } from "./refusals.ts";
 import { reopen } from "./reopen.ts";
 import { retryConflicts } from "./retry.ts";
@@ -43,8 +44,7 @@ export function declareHostLost(
     const data = { incarnation, reason, statement: lostStatement };
     batch.event({ kind: "host-declared-lost", subject: { kind: "host", id: hostId }, data }, host.session);
     // While the cluster recovers, what became of its copies is drawn from what the others tell.
-    const isRecovering = host.session.value.recovery?.kind === "recovering";
-    const held = isRecovering ? null : host.slot.value.migration;
+    const held = host.session.value.recovery?.kind === "recovering" ? null : host.slot.value.migration;
     const places = held && (await readMotionById(ports, clusterId, held.migrationId));
     if (held && places) {
       const context = { clusterId, at, restoreEpoch: ports.settings.restoreEpoch, actor: null };
@@ -57,9 +57,9 @@ export function declareHostLost(
       rings: places ? bothEnds(clusterId, places.migration.value) : [],
       answer: { status: 200, body: { ...shown, alive: false, leaseExpiresAt: null, declaredLost } },
       afterwards: async () => {
-        if (await reopen(ports, clusterId)) return null;
-        if (isRecovering) return null;
-        await loseGuests(ports, clusterId, hostId);
+        await reopen(ports, clusterId);
+        if (await isRecovering(ports, clusterId)) return null;
+        await tidyLostHosts(ports, clusterId, [hostId]);
         await admitNext(ports, clusterId);
         return null;
       },
@@ -118,8 +118,30 @@ export async function loseGuest(ports: Ports, clusterId: string, hostId: string,
 /** The last net for hosts declared lost: what the declaration left undone. */
 export async function tidyLostHosts(ports: Ports, clusterId: string, hostIds: readonly string[]): Promise<void> {
   for (const { hostId, session } of await readHosts(ports, clusterId, hostIds)) {
-    if (isDeclaredLost(session.value)) await loseGuests(ports, clusterId, hostId);
+    if (!isDeclaredLost(session.value)) continue;
+    await losePart(ports, clusterId, hostId);
+    await loseGuests(ports, clusterId, hostId);
   }
+}
+
+/** Its part in the migration that holds its slot: while the cluster recovers, the declaration does not touch it. */
+async function losePart(ports: Ports, clusterId: string, hostId: string): Promise<void> {
+  await retryConflicts<null>(ports, "part-lost-with-host", async () => {
+    const [host] = await readHosts(ports, clusterId, [hostId]);
+    const held = host?.slot.value.migration;
+    const lost = host && isDeclaredLost(host.session.value) ? host.session.value.lost : null;
+    const places = held && lost ? await readMotionById(ports, clusterId, held.migrationId) : null;
+    if (!host || !held || !lost || !places || isLost(places.migration.value, held.role)) {
+      return { kind: "done", result: null };
+    }
+    const at = ports.clock.nowMs();
+    const batch = new Batch({ clusterId, by: "control-plane", at });
+    const context = { clusterId, at, restoreEpoch: ports.settings.restoreEpoch, actor: null };
+    putMotion(batch, places, loseHost(motionOf(places), held.role, lost.reason, context));
+    if (batch.isEmpty) return { kind: "done", result: null };
+    batch.check(host.session);
+    return { kind: "commit", changes: batch.changes, result: null };
+  });
 }
 
 /** Before a host that was declared lost takes up its duties again: each is brought to what the VM's record says, so that

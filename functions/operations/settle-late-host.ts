@@ -6,6 +6,8 @@ import type { HostInventory } from "../domain/last-run.ts";
 import { recoverLate, staysOwed } from "../domain/late-host.ts";
 import type { CopyDuty, MigrationState, Slot, VmRecord } from "../domain/records.ts";
 import { recoveredEvents, recoverSlot } from "../domain/recovery.ts";
+import { isDeclaredLost } from "../domain/session.ts";
+import { inventoryOf } from "../domain/standings.ts";
 import { vmEvents } from "../domain/vms.ts";
 import type { Ports } from "../ports/ports.ts";
 import { readInventory } from "./inventories.ts";
@@ -14,16 +16,34 @@ import { copyPrefix, hostPartition, keys } from "./keys.ts";
 import { type HostPlaces, readAll, readOne, readPlaces } from "./read.ts";
 import { retryConflicts } from "./retry.ts";
 
+type Told = Awaited<ReturnType<typeof readInventory>>;
+/** What one of them has is judged by what all of them tell, and by who is lost to this moment. */
+type Others = { told: HostInventory[]; lost: ReadonlySet<string> };
+
 export async function settleLateHosts(ports: Ports, clusterId: string, hosts: readonly HostPlaces[]): Promise<void> {
-  for (const host of hosts) {
-    const { recovery } = host.session.value;
-    if (recovery?.kind === "recovering" && recovery.reportedAt !== null) await settleLateHost(ports, clusterId, host);
+  const lost = new Set(hosts.filter(({ session }) => isDeclaredLost(session.value)).map(({ hostId }) => hostId));
+  const late = hosts.filter(({ session: { value } }) => {
+    return value.recovery?.kind === "recovering" && value.recovery.reportedAt !== null;
+  });
+  const inventories = new Map<HostPlaces, Told>();
+  for (const host of late) {
+    lost.delete(host.hostId);
+    inventories.set(host, await readInventory(ports, clusterId, host));
+  }
+  for (const [host, inventory] of inventories) {
+    inventories.delete(host);
+    const told = [...inventories.values()].flatMap((other) => (other.told ? [other.told] : []));
+    await settleLateHost(ports, clusterId, host, inventory, { told, lost });
   }
 }
 
-async function settleLateHost(ports: Ports, clusterId: string, host: HostPlaces): Promise<void> {
-  const { hostId } = host;
-  const { told, places } = await readInventory(ports, clusterId, host);
+async function settleLateHost(
+  ports: Ports,
+  clusterId: string,
+  { hostId }: HostPlaces,
+  { told, places }: Told,
+  others: Others,
+): Promise<void> {
   if (!told) return;
   const vmIds = new Set([
     ...told.copies.map(({ vmId }) => vmId),
@@ -31,7 +51,7 @@ async function settleLateHost(ports: Ports, clusterId: string, host: HostPlaces)
   ]);
   for (const vmId of vmIds) {
     const retried = await retryConflicts<null>(ports, "late-host-settled", () =>
-      settleVm(ports, clusterId, told, vmId),
+      settleVm(ports, clusterId, told, vmId, others),
     );
     if (retried.kind === "busy") return; // Its next heartbeat tries again.
   }
@@ -58,12 +78,19 @@ async function readUnderWay(ports: Ports, clusterId: string, { parts }: HostInve
   });
 }
 
-async function settleVm(ports: Ports, clusterId: string, told: HostInventory, vmId: string) {
+async function settleVm(
+  ports: Ports,
+  clusterId: string,
+  told: HostInventory,
+  vmId: string,
+  { told: alsoTold, lost: lostHosts }: Others,
+) {
   const { hostId } = told;
   const at = ports.clock.nowMs();
   const vm = await readOne<VmRecord>(ports, keys.vm(clusterId, vmId));
-  const copies = told.copies.filter((copy) => copy.vmId === vmId);
-  const parts = told.parts.filter(({ assignment, over }) => assignment.vmId === vmId && !over);
+  const { copies, parts: allParts } = inventoryOf([told], lostHosts, vmId);
+  const parts = allParts.filter(({ over }) => !over);
+  const others = inventoryOf(alsoTold, lostHosts, vmId);
   const migrations = new Map<string, Place<MigrationState>>();
   for (const { assignment } of parts) {
     const { migrationId } = assignment;
@@ -71,7 +98,10 @@ async function settleVm(ports: Ports, clusterId: string, told: HostInventory, vm
   }
   const known = [...migrations.values()].flatMap(({ value }) => (value ? [value] : []));
   const context = { clusterId, restoreEpoch: ports.settings.restoreEpoch, at };
-  const late = recoverLate({ hostId, vmId, vm: vm.value, migrations: known, copies, parts }, context);
+  const late = recoverLate(
+    { hostId, vmId, vm: vm.value, migrations: known, copies, parts, others, lostHosts },
+    context,
+  );
   const batch = new Batch({ clusterId, by: "control-plane", at });
   batch.check(vm);
   if (late.vm) {

@@ -2,121 +2,12 @@
 // none is ended, none runs from old memory, and the cluster opens again by itself and moves guests as before.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { createMemoryTable, type MemorySnapshot, type MemoryTable } from "../../functions/adapters/memory-table.ts";
-import { restoreTable } from "../../functions/operations/restore-table.ts";
-import type { Cluster } from "../../schemas/cluster.ts";
-import { type Host, lostStatement } from "../../schemas/host.ts";
-import { type AgentRequest, type ClusterOptions, startCluster, type TestCluster } from "../support/cluster.ts";
-
-class RestorableCluster {
-  readonly table: MemoryTable = createMemoryTable();
-  readonly backups: MemorySnapshot[] = [];
-  /** How many guests there are, so that left-over copies are seen. */
-  vms = 1;
-  #cluster: TestCluster | null = null;
-  #epoch = 0;
-
-  get cluster(): TestCluster {
-    if (!this.#cluster) throw new Error("not started");
-    return this.#cluster;
-  }
-
-  async start(options: ClusterOptions): Promise<void> {
-    this.#cluster = await startCluster({ settings: { leaseMs: 900 }, ...options, table: this.table });
-  }
-
-  backUp(): void {
-    this.backups.push(this.table.snapshot());
-  }
-
-  /** The backup takes the table's place, and a control plane serves it; `restore` has not been run. */
-  async goBack(backup = this.backups.at(-1)): Promise<void> {
-    if (!backup) throw new Error("no backup");
-    this.table.restore(backup);
-    await this.cluster.startControlPlane();
-  }
-
-  async restore(backup?: MemorySnapshot): Promise<void> {
-    if (backup) this.table.restore(backup);
-    this.#epoch += 1;
-    const becomes = { tableId: `restored-${this.#epoch}`, restoreEpoch: this.#epoch };
-    const { cluster } = this;
-    cluster.options.settings = { ...cluster.options.settings, ...becomes };
-    const ports = await cluster.startControlPlane();
-    const outcome = await restoreTable(ports, becomes, { dryRun: false });
-    assert.equal(outcome.kind, "done", JSON.stringify(outcome));
-  }
-
-  async recovery() {
-    return (await this.cluster.call<Cluster>("GET", "/v1/clusters/test")).recovery;
-  }
-
-  async opens(): Promise<void> {
-    await this.cluster.until(
-      async () => (await this.recovery()) === null,
-      20_000,
-      () => "the cluster does not open again",
-    );
-  }
-
-  async slotsAreFree(): Promise<void> {
-    await this.cluster.until(async () => {
-      const { items } = await this.cluster.call<{ items: Host[] }>("GET", this.cluster.path("hosts"));
-      return items.every((host) => host.migration === null);
-    });
-  }
-
-  /** It runs on exactly one host, as the record says, and nothing is left of it elsewhere. */
-  async runsOnce(vm: string): Promise<string> {
-    const { cluster } = this;
-    let seen = "";
-    await cluster.until(
-      async () => {
-        const { owner, runState, migration } = await cluster.vm(vm);
-        const executing = cluster.executing(vm);
-        seen = JSON.stringify({ owner, runState, migration, executing });
-        return runState === "running" && migration === null && executing.length === 1 && executing[0] === owner?.hostId;
-      },
-      20_000,
-      () => seen,
-    );
-    await this.slotsAreFree();
-    await cluster.until(
-      () => cluster.hosts.flatMap((host) => host.copyHost.copyIds()).length <= this.vms,
-      10_000,
-      () => `copies left: ${cluster.hosts.map((host) => `${host.hostId}: ${host.copyHost.copyIds()}`)}`,
-    );
-    return cluster.executing(vm)[0] ?? "";
-  }
-
-  async migratesAgain(vm: string): Promise<void> {
-    for (let move = 0; move < 2; move++) {
-      const from = this.cluster.executing(vm)[0];
-      const to = this.cluster.hosts.find(({ hostId }) => hostId !== from)?.hostId ?? "";
-      // A host's lease lapsed with the table; it is renewed with the next heartbeat.
-      await this.cluster.until(async () => {
-        const { alive } = await this.cluster.call<{ alive: boolean }>("GET", this.cluster.path(`hosts/${to}`));
-        return alive;
-      });
-      const moved = await this.cluster.migrate(vm, to);
-      assert.equal(moved.phase, "completed", JSON.stringify(moved));
-    }
-  }
-}
-
-async function withCluster(options: ClusterOptions, body: (one: RestorableCluster) => Promise<void>): Promise<void> {
-  const one = new RestorableCluster();
-  await one.start(options);
-  try {
-    await body(one);
-    assert.deepEqual(one.cluster.faults, [], "a guest executed twice, from old memory, or with damaged memory");
-  } finally {
-    await one.cluster.stop();
-  }
-}
+import type { Host } from "../../schemas/host.ts";
+import type { AgentRequest } from "../support/cluster.ts";
+import { RestorableCluster, withRestorable } from "../support/restorable-cluster.ts";
 
 test("a backup from before a migration: the guest that has moved runs on where it is, and moves again", () =>
-  withCluster({ hosts: 2 }, async (one) => {
+  withRestorable({ hosts: 2 }, async (one) => {
     await one.cluster.runVm("vm-1", "host-a");
     one.backUp();
     await one.cluster.migrate("vm-1", "host-b");
@@ -127,7 +18,7 @@ test("a backup from before a migration: the guest that has moved runs on where i
   }));
 
 test("a backup from amid a migration that has ended since: it is over, and its guest runs where it arrived", () =>
-  withCluster({ hosts: 2 }, async (one) => {
+  withRestorable({ hosts: 2 }, async (one) => {
     await one.cluster.runVm("vm-1", "host-a");
     const { id } = await one.cluster.request("vm-1", "host-b", {
       limits: { bandwidthLimitBytesPerSecond: 20_000_000 },
@@ -203,7 +94,7 @@ function kindOf({ kind, state }: AgentRequest): string {
 }
 
 test("a VM that was made and started since the backup is known again, with its guest", () =>
-  withCluster({ hosts: 2 }, async (one) => {
+  withRestorable({ hosts: 2 }, async (one) => {
     one.backUp();
     await one.cluster.runVm("vm-1", "host-a");
     await one.restore(one.backups[0]);
@@ -213,7 +104,7 @@ test("a VM that was made and started since the backup is known again, with its g
   }));
 
 test("a VM that was deleted since the backup is not started again: it is there, stopped", () =>
-  withCluster({ hosts: 2 }, async (one) => {
+  withRestorable({ hosts: 2 }, async (one) => {
     const { cluster } = one;
     await cluster.runVm("vm-1", "host-a");
     one.backUp();
@@ -227,7 +118,7 @@ test("a VM that was deleted since the backup is not started again: it is there, 
   }));
 
 test("a VM that was stopped and started elsewhere since the backup runs where it was started last", () =>
-  withCluster({ hosts: 2 }, async (one) => {
+  withRestorable({ hosts: 2 }, async (one) => {
     const { cluster } = one;
     await cluster.runVm("vm-1", "host-a");
     one.backUp();
@@ -241,7 +132,7 @@ test("a VM that was stopped and started elsewhere since the backup runs where it
   }));
 
 test("a paused guest that has moved stays paused where it is, and goes on when it is told to", () =>
-  withCluster({ hosts: 2 }, async (one) => {
+  withRestorable({ hosts: 2 }, async (one) => {
     const { cluster } = one;
     await cluster.runVm("vm-1", "host-a");
     one.backUp();
@@ -258,7 +149,7 @@ test("a paused guest that has moved stays paused where it is, and goes on when i
   }));
 
 test("hosts that are late are waited for, by name, and nothing is decided without them", () =>
-  withCluster({ hosts: 4 }, async (one) => {
+  withRestorable({ hosts: 4 }, async (one) => {
     const { cluster } = one;
     one.vms = 2;
     await cluster.runVm("vm-1", "host-a");
@@ -281,7 +172,7 @@ test("hosts that are late are waited for, by name, and nothing is decided withou
   }));
 
 test("a host that is lost meanwhile is declared lost; its guest is lost with it, and can be started elsewhere", () =>
-  withCluster({ hosts: 3 }, async (one) => {
+  withRestorable({ hosts: 3 }, async (one) => {
     const { cluster } = one;
     one.vms = 2;
     await cluster.runVm("vm-1", "host-a");
@@ -291,9 +182,7 @@ test("a host that is lost meanwhile is declared lost; its guest is lost with it,
     cluster.host("host-b").losePower();
     await one.restore(one.backups[0]);
     await cluster.until(async () => (await one.recovery())?.awaited.join() === "host-b");
-    const { incarnation } = await cluster.call<Host>("GET", cluster.path("hosts/host-b"));
-    const loss = { incarnation, reason: "power cut in rack 7", statement: lostStatement };
-    await cluster.call("POST", cluster.path("hosts/host-b/declare-lost"), loss);
+    await one.declareLost("host-b");
     await one.opens();
     assert.equal((await cluster.vm("vm-1")).runState, "guest-lost");
     await cluster.call("POST", cluster.path("vms/vm-1/start"), { host: "host-a" });
@@ -309,7 +198,7 @@ test("a host that is lost meanwhile is declared lost; its guest is lost with it,
   }));
 
 test("an agent that is started again while its cluster recovers is still frozen, and its guests run on", () =>
-  withCluster({ hosts: 2 }, async (one) => {
+  withRestorable({ hosts: 2 }, async (one) => {
     const { cluster } = one;
     await cluster.runVm("vm-1", "host-a");
     one.backUp();
@@ -328,7 +217,7 @@ test("an agent that is started again while its cluster recovers is still frozen,
   }));
 
 test("nobody has run restore: hosts notice, the cluster's view says so, nothing is decided; restored, it opens", () =>
-  withCluster({ hosts: 2 }, async (one) => {
+  withRestorable({ hosts: 2 }, async (one) => {
     const { cluster } = one;
     await cluster.runVm("vm-1", "host-a");
     one.backUp();
@@ -346,7 +235,7 @@ test("nobody has run restore: hosts notice, the cluster's view says so, nothing 
 
 test("a host with more guests than one inventory holds tells them in pages: all run on as its own", () => {
   const guests = 140;
-  return withCluster({ hosts: 2, memoryMiB: guests * 16 }, async (one) => {
+  return withRestorable({ hosts: 2, memoryMiB: guests * 16 }, async (one) => {
     const { cluster } = one;
     const names = Array.from({ length: guests }, (_, index) => `vm-${index}`);
     one.vms = guests;

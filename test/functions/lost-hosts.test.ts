@@ -3,11 +3,12 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createFaultyTable, type TableCall } from "../../functions/adapters/faulty-table.ts";
 import { createMemoryTable } from "../../functions/adapters/memory-table.ts";
-import { hostPartition } from "../../functions/operations/keys.ts";
+import { hostPartition, keys } from "../../functions/operations/keys.ts";
 import { tidy } from "../../functions/operations/tidy.ts";
 import type { Table } from "../../functions/ports/table.ts";
 import { lostStatement } from "../../schemas/host.ts";
 import { unlockStatement } from "../../schemas/vm.ts";
+import { about } from "./support/play.ts";
 import { type Cluster, cluster, dump, makeCluster, runVm, spec } from "./support/world.ts";
 
 const reason = "power cut in rack 7";
@@ -244,6 +245,35 @@ test("a VM that was to be deleted does not run again when its migration is force
   const gone = { vmId: "vm-1", copyId: owner.copyId, fencingToken: duty?.fencingToken ?? 0, state: "gone" } as const;
   assert.equal((await host.seen({ ...gone, because: "never-started" })).status, 200);
   assert.equal((await world.request("GET", "/vms/vm-1")).body.code, "vm-deleted");
+});
+
+test("a part that the declaration left as it was, said while the cluster recovered, is lost by whoever passes by", async () => {
+  const world = await makeCluster(["host-a", "host-b"]);
+  await runVm(world, "vm-1", "host-a");
+  const headers = await forcing(world);
+  const { body: migration } = await world.request("POST", "/migrations", { vm: "vm-1", destination: "host-b" });
+  await world.host("host-a").claimed();
+  const claimed = (await world.host("host-b").claimed()).assignment;
+  assert.ok(claimed);
+  assert.equal((await world.host("host-b").report({ kind: "destination-commits", ...about(claimed) })).status, 200);
+  const { incarnation } = await lossOf(world, "host-b");
+  world.clock.nowMs += hourMs;
+  await world.host("host-a").heartbeat();
+  const key = keys.session(cluster, "host-b");
+  const [session] = await world.table.get([key]);
+  assert.ok(session);
+  const lost = { incarnation, reason, by: "ops", at: world.clock.nowMs };
+  const data = { ...session.data, leaseExpiresAt: null, lost };
+  await world.table.commit([
+    { kind: "put", key, expected: session.revision, schemaVersion: session.schemaVersion, data },
+  ]);
+  const takeBack = { reason, action: { kind: "take-back" } };
+  const early = await world.request("POST", "/vms/vm-1/force", takeBack, headers);
+  assert.equal(early.body.code, "host-not-lost");
+  await tidy(world.ports, cluster);
+  assert.equal((await world.request("POST", "/vms/vm-1/force", takeBack, headers)).status, 202);
+  const { verdict } = (await world.request("GET", `/migrations/${migration.id}`)).body;
+  assert.equal(verdict, "committed");
 });
 
 test("what an operator gets wrong is refused with its place, and leaves no trace", async () => {

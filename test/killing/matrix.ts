@@ -134,6 +134,8 @@ export const reached: { [step: string]: Reached[] } = {
 
 /** Steps in the code that no scenario can reach, each with the reason. */
 export const unreachable: { [step: string]: string } = {
+  "table:part-lost-with-host":
+    "a host declared lost between the recovery of a VM and the opening of its cluster: test/functions/lost-hosts.test.ts",
   "table:record": "the reading of a record writes nothing",
   "table:report-copy-frozen": "no agent sends it: a frozen guest is told of by the progress of its migration",
   ...notTold,

@@ -820,6 +820,8 @@ const late = (changes: Partial<LateStanding>): LateStanding => ({
   migrations: [],
   copies: [],
   parts: [],
+  others: { copies: [], parts: [] },
+  lostHosts: new Set(),
   ...changes,
 });
 const ranElsewhere = runningVm({ migrationId: null, owner: third, fencingToken: firstToken(3) + 5 });
@@ -870,7 +872,7 @@ test("a migration that a late host's guest ended in waits for nothing but that h
   assert.deepEqual(migrations[0]?.verdict, {
     kind: "committed",
     token,
-    confirmed: { outcome: "running", detail: restored },
+    confirmed: { outcome: "guest-lost", detail: restored },
   });
   assert.deepEqual(migrations[0].holds, { source: false, destination: true });
 });
