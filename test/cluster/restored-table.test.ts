@@ -235,7 +235,7 @@ test("nobody has run restore: hosts notice, the cluster's view says so, nothing 
 
 test("a host with more guests than one inventory holds tells them in pages: all run on as its own", () => {
   const guests = 140;
-  return withRestorable({ hosts: 2, memoryMiB: guests * 16 }, async (one) => {
+  return withRestorable({ hosts: 2, memoryMiB: guests * 16, settings: { leaseMs: 10_000 } }, async (one) => {
     const { cluster } = one;
     const names = Array.from({ length: guests }, (_, index) => `vm-${index}`);
     one.vms = guests;
