@@ -68,7 +68,9 @@ export function findLastRun(vm: VmInventory): LastRun {
 function stateOf({ parts }: VmInventory, { machine, copyId }: InventoryCopy): "running" | "standing" | "loaded" {
   if (machine === "running") return "running";
   if (machine === "stopped") return "standing";
-  const arriving = parts.find(({ over, assignment }) => !over && assignment.destination.copyId === copyId);
+  const arriving = parts.find(({ role, over, assignment }) => {
+    return role === "destination" && !over && assignment.destination.copyId === copyId;
+  });
   // Its host is done with the migration, or meant it to stand: it arrived paused.
   return arriving && !arriving.arrivesPaused ? "loaded" : "standing";
 }

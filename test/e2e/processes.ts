@@ -79,7 +79,7 @@ export class DroverProcess {
       const environment = readEnvironment(pid);
       if (!environment?.includes(ours)) continue;
       const mark = /(?:^|\0)DROVER_REAP=([0-9a-f]{32})\0/.exec(environment.toString("latin1"))?.[1];
-      if (mark) this.#marks.add(mark);
+      if (mark && mark !== process.env["DROVER_REAP"]) this.#marks.add(mark); // That one is the test run's own.
     }
     return [...this.#marks].flatMap(findMarked);
   }

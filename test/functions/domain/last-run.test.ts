@@ -226,6 +226,14 @@ for (const [why, vm, expected] of [
     "gone copy_B host-lost",
   ],
   [
+    "arrived paused, its host done with it, its source not yet",
+    inventory(
+      [past, copyOf(destination, { machine: "loaded", lockToken: 8 })],
+      [partOf("source"), partOf("destination", { runIntent: 1, arrivesPaused: true, over: true })],
+    ),
+    "copy_B standing",
+  ],
+  [
     "L4: the source's copy stands no more",
     inventory([{ ...past, ...gone }], [partOf("source")], ["host-b"]),
     "gone copy_A crashed",
