@@ -95,7 +95,7 @@ export class Strikes {
     return this.#rows.reduce((sum, row) => sum + row.runs, 0);
   }
 
-  /** Two tables in Markdown: what was done and what it came to, and the reasons. */
+  /** Two tables: what was done and what it came to, and the reasons. */
   report(): string {
     const rows = this.#rows.map((row) => {
       const outcomes = row.way === "hostile input" ? "bounds kept" : outcomesOf(row).join(", ");
