@@ -355,7 +355,7 @@ export class Supervisor {
       await this.#endStream();
     }
     const heldToken = this.#lock.fencingToken;
-    if (heldToken !== null && fencingToken < heldToken) {
+    if (fencingToken < (heldToken ?? 0)) {
       return refused("lock-superseded", `the lock file bears token ${heldToken}, which is above ${fencingToken}`);
     }
     const gate = leaving?.gate ? { ...leaving.gate, over: true } : null;
@@ -379,11 +379,12 @@ export class Supervisor {
 
   /** After `cancelled`: ends the stream and lets the guest run again if it ran. Tries again by itself if it cannot. */
   async #takeBack(): Promise<void> {
-    const { leaving, lockToken } = this.#memo;
-    if (leaving?.gate?.over) return;
+    const { lockToken } = this.#memo;
+    const leaving = this.#mustBeLeaving();
+    if (leaving.gate?.over) return;
     try {
       await this.#endStream();
-      if (!leaving?.gate || !this.#machine || this.#memo.ended) return;
+      if (!leaving.gate || !this.#machine || this.#memo.ended) return;
       if (leaving.gate.ranBefore && (await this.#machine.state()) === "stopped") {
         const lockRefusal = await this.#lock.take(lockToken ?? 0);
         const refusal = lockRefusal?.detail ?? (await this.#letRun(this.#machine));
@@ -399,8 +400,8 @@ export class Supervisor {
   #watchAgent(silenceMs: number): void {
     this.#watch.begin(silenceMs, () => {
       void this.#serial.run(async () => {
-        const { leaving } = this.#memo;
-        if (this.#dismissed || !leaving?.gate || leaving.gate.over) return;
+        const leaving = this.#mustBeLeaving();
+        if (this.#dismissed || !leaving.gate || leaving.gate.over) return;
         if (!this.#watch.isSilentFor(silenceMs)) return this.#watchAgent(silenceMs);
         try {
           const decision = await this.#cancelGate(leaving.migrationId);

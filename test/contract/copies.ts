@@ -117,6 +117,27 @@ export function copiesContract(name: string, makeBench: () => Promise<CopiesBenc
       assert.deepEqual(await look(copy), { machine: "running", lock: "held", ended: null, gate: null });
     });
 
+    test("a token below the one that its lock file bears lets a guest do nothing", async () => {
+      const copy = await running();
+      await copy.pause();
+      for (const permit of [() => copy.run(token - 1), () => copy.resume(token - 1)]) {
+        const outcome = await permit();
+        assert.equal(outcome.kind === "refused" && outcome.by, "lock-superseded");
+      }
+      assert.deepEqual(await look(copy), { machine: "stopped", lock: "held", ended: null, gate: null });
+    });
+
+    test("a guest that is let run at its gate closes it: nobody passes it afterwards, and nothing arrives", async () => {
+      const source = await running();
+      const destination = await sending(source);
+      await source.holdAtGate(patienceMs);
+      assert.deepEqual(await source.run(token + 1), { kind: "granted" });
+      assert.deepEqual(await look(source), { machine: "running", lock: "held", ended: null, gate: "cancelled" });
+      assert.equal(await source.passGate(), "cancelled");
+      assert.equal((await source.status()).machine, "running");
+      await until(destination, ({ machine }) => machine === "incoming");
+    });
+
     test("past the gate a source takes the lock file back only where it still names its own copy, and bars the other", async () => {
       const source = await running();
       const destination = await sending(source);

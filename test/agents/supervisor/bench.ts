@@ -245,7 +245,10 @@ export class SupervisorBench {
     };
     return {
       reference: { pid: 1, startedAt: "1", socket: "s" },
-      state: async () => this.state,
+      state: async () => {
+        await this.#meets.get("state")?.(); // Looking changes nothing: it is no step.
+        return this.state;
+      },
       run: async () => {
         await this.#step("run");
         if (this.runRefusal !== null) return { kind: "refused", detail: this.runRefusal };

@@ -157,6 +157,16 @@ test("S2: cancelled at the gate, the stream is ended before the guest runs again
   assert.deepEqual(bench.taken(), []);
 });
 
+test("S2: a gate that is behind the guest stops it no more, also when what it said was forgotten", async () => {
+  const bench = new SupervisorBench();
+  await bench.atGate();
+  await bench.supervisor.cancelAtGate();
+  await bench.gate.forget(migrationId);
+  bench.taken();
+  assert.deepEqual(await bench.supervisor.holdAtGate(silenceMs), { standsForMs: 0, resets: 0 });
+  assert.deepEqual([bench.taken(), bench.state], [[], "running"]);
+});
+
 test("S2: cancelled before the guest came to its gate, it is never stopped there", async () => {
   const bench = new SupervisorBench();
   await bench.sending();

@@ -71,6 +71,15 @@ test("a standing guest whose lock file cannot be had raises no alarm, and it is 
   assert.deepEqual([bench.taken(), bench.heard()], [["take 5", "take 5"], []]);
 });
 
+test("a guest whose state cannot be told is looked at again", async () => {
+  const bench = await found({ lockToken: 5 }, "running");
+  bench.fail("state");
+  await bench.supervisor.settle();
+  bench.mend("state");
+  await bench.pass(retryMs);
+  assert.deepEqual(bench.taken(), ["take 5"]);
+});
+
 test("S3: a guest that stands past its gate has given its lock file up; one that runs there holds it", async () => {
   const standing = await found({ lockToken: 5, leaving: atGate }, "stopped");
   await standing.gate.decide(migrationId, "past");
@@ -275,6 +284,7 @@ test("what is tried again is not tried for a destroyed copy", async () => {
 test("a copy whose guest was never built is destroyed", async () => {
   const bench = new SupervisorBench();
   await bench.dieAndSettle({ withMachine: false });
+  assert.equal(bench.clock.nextAtMs(), null, "there is nothing to try again");
   await bench.supervisor.destroy();
   assert.deepEqual(bench.taken(), ["folder may go"]);
   bench.supervisor.dismiss();
@@ -343,6 +353,10 @@ test("a supervisor that is let go touches and tells nothing more, and waits for 
   await trying.supervisor.settle();
   trying.supervisor.dismiss();
   assert.equal(trying.clock.nextAtMs(), null);
+  trying.volume.unreachable = false;
+  trying.taken();
+  await trying.supervisor.settle();
+  assert.deepEqual(trying.taken(), []);
 });
 
 test("what a supervisor was in the middle of when it was let go is neither tried again nor told", async () => {

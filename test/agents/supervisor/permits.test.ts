@@ -303,6 +303,8 @@ test("what a copy says of itself", async () => {
   await bench.running();
   const { lockToken, lockFile } = await bench.supervisor.account();
   assert.deepEqual([lockToken, lockFile], [5, "held"]);
+  await bench.supervisor.send(outgoing());
+  assert.equal((await bench.supervisor.account()).wasPaused, false, "it has come to no gate");
   assert.equal(bench.supervisor.memo.request.copyId, copyId);
 });
 
