@@ -68,6 +68,15 @@ export const parts: Part[] = [
   },
   {
     group: "rule",
+    files: ["agents/supervisor/supervisor.ts"],
+    tests: [
+      "test/agents/supervisor/permits.test.ts",
+      "test/agents/supervisor/gate.test.ts",
+      "test/agents/supervisor/life.test.ts",
+    ],
+  },
+  {
+    group: "rule",
     files: [
       "functions/domain/verdict.ts",
       "functions/domain/motion.ts",
