@@ -1,6 +1,7 @@
 // The pages say what the program does.
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, globSync, readdirSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { migrationPage, pagePath } from "../../docs/generate.ts";
 import { problemCodes, problems } from "../../schemas/problems.ts";
@@ -24,4 +25,19 @@ test("every page says what the problem means, why, and the way out, under its ow
 
 test("docs/migration.md is what the verdict table says today", () => {
   assert.equal(readFileSync(pagePath, "utf8"), migrationPage(), "run docs/generate.ts");
+});
+
+test("every page begins with its title and has something to say, and what it links to is there", () => {
+  const root = join(import.meta.dirname, "..", "..");
+  const pages = ["README.md", ...globSync("docs/**/*.md", { cwd: root })];
+  const faults = pages.flatMap((page) => {
+    const text = readFileSync(join(root, page), "utf8");
+    const isPage = /^# .+\n\n[\s\S]{100,}/.test(text);
+    const targets = [...text.matchAll(/\]\(([^)#\s]+)[^)]*\)/g)].map(([, target = ""]) => target);
+    const dead = targets.filter((target) => {
+      return !/^[a-z]+:/.test(target) && !existsSync(join(root, dirname(page), target));
+    });
+    return [...(isPage ? [] : [`${page} is no page`]), ...dead.map((target) => `${page} links to ${target}`)];
+  });
+  assert.deepEqual(faults, []);
 });
