@@ -128,6 +128,11 @@ describe("the demo", { skip }, () => {
     assert.equal(await move.ended, 0, move.stderr);
     assert.equal(JSON.parse(move.stdout).phase, "completed");
 
+    for (let hasSpoken = false; !hasSpoken; ) {
+      const look = drover(["vm", "show", "--vm", "vm-1", "-o", "json"], { environment });
+      assert.equal(await look.ended, 0, look.stderr);
+      hasSpoken = JSON.parse(look.stdout).guest !== null; // With its new host's next heartbeat.
+    }
     const whole: [string[], RegExp][] = [
       [
         ["vm", "show", "--vm", "vm-1"],
