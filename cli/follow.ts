@@ -3,7 +3,7 @@ import { isTerminal, type Migration, type Round } from "../schemas/migration.ts"
 import type { Api } from "./api.ts";
 import { CommandFailure } from "./exit.ts";
 import type { Progress } from "./progress.ts";
-import { showBytes, showDuration, showRate, showSending } from "./units.ts";
+import { showAlarm, showBytes, showDuration, showRate, showSending } from "./units.ts";
 
 const waitMs = 2000;
 /** Where lines stay, a long round says how it fares this often. */
@@ -67,10 +67,11 @@ export async function followMigration(
 
   async function tellAlarms(): Promise<void> {
     const { alarms } = await api.getVm(cluster, begun.vm);
-    for (const { code, since, detail } of alarms) {
+    for (const alarm of alarms) {
+      const { code, since } = alarm;
       if (toldAlarms.has(code + since)) continue;
       toldAlarms.add(code + since);
-      progress.alarm(`${begun.vm}: ${code} since ${since}: ${detail}`);
+      progress.alarm(`${begun.vm}: ${showAlarm(alarm)}`);
     }
   }
 }

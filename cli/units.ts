@@ -44,8 +44,9 @@ export function showSending({ bytes, durationMs }: { bytes: number; durationMs: 
   return showRate(durationMs > 0 ? (bytes / durationMs) * 1000 : 0);
 }
 
+type Alarm = { code: string; since: string; detail: string };
+
+export const showAlarm = ({ code, since, detail }: Alarm): string => `${code} since ${since}: ${detail}`;
+
 /** A line for each; one that stands for none. */
-export function alarmLines(alarms: { code: string; since: string; detail: string }[]): string[] {
-  if (alarms.length === 0) return ["-"];
-  return alarms.map(({ code, since, detail }) => `${code} since ${since}: ${detail}`);
-}
+export const alarmLines = (alarms: Alarm[]): string[] => (alarms.length === 0 ? ["-"] : alarms.map(showAlarm));

@@ -33,9 +33,12 @@ export async function settleLateHosts(ports: Ports, clusterId: string, hosts: re
   for (const [host, inventory] of inventories) {
     inventories.delete(host);
     const told = [...inventories.values()].flatMap((other) => (other.told ? [other.told] : []));
-    await settleLateHost(ports, clusterId, host, inventory, { told, lost });
+    const isSettled = await settleLateHost(ports, clusterId, host, inventory, { told, lost });
+    if (!isSettled) return; // The others are not judged without its word; the next heartbeat tries again.
   }
 }
+
+/** @returns false where it could not be brought to an end now */
 
 async function settleLateHost(
   ports: Ports,
@@ -43,8 +46,8 @@ async function settleLateHost(
   { hostId }: HostPlaces,
   { told, places }: Told,
   others: Others,
-): Promise<void> {
-  if (!told) return;
+): Promise<boolean> {
+  if (!told) return true;
   const vmIds = new Set([
     ...told.copies.map(({ vmId }) => vmId),
     ...told.parts.map(({ assignment }) => assignment.vmId),
@@ -53,9 +56,9 @@ async function settleLateHost(
     const retried = await retryConflicts<null>(ports, "late-host-settled", () =>
       settleVm(ports, clusterId, told, vmId, others),
     );
-    if (retried.kind === "busy") return; // Its next heartbeat tries again.
+    if (retried.kind === "busy") return false;
   }
-  await retryConflicts<null>(ports, "late-host-heard", async () => {
+  const heard = await retryConflicts<null>(ports, "late-host-heard", async () => {
     const session = await readOne<HostPlaces["session"]["value"]>(ports, keys.session(clusterId, hostId));
     const slot = await readOne<Slot>(ports, keys.slot(clusterId, hostId));
     if (!session.value?.recovery || !slot.value) return { kind: "done", result: null };
@@ -65,6 +68,7 @@ async function settleLateHost(
     for (const place of places) batch.remove(place);
     return { kind: "commit", changes: batch.changes, result: null };
   });
+  return heard.kind === "done";
 }
 
 async function readUnderWay(ports: Ports, clusterId: string, { parts }: HostInventory) {

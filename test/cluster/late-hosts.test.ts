@@ -5,7 +5,6 @@ import { test } from "node:test";
 import type { AgentRequest } from "../support/cluster.ts";
 import { RestorableCluster } from "../support/restorable-cluster.ts";
 
-const kindOf = ({ kind }: AgentRequest): string => kind;
 const backups = ["from before the migration", "from amid the migration"] as const;
 
 /** vm-1 is moved from host-a to host-b, and `atCommit` is done when the destination commits; then the table is restored,
@@ -18,7 +17,7 @@ async function bothLost(
   const one = new RestorableCluster();
   let isHit = false;
   const intercept = async (request: AgentRequest) => {
-    if (kindOf(request) !== "destination-commits" || isHit) return null;
+    if (request.kind !== "destination-commits" || isHit) return null;
     isHit = true;
     await atCommit(one, request);
     throw new Error("the connection was reset");

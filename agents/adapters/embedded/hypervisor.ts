@@ -5,6 +5,7 @@ import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { HostFacts } from "../../../schemas/host.ts";
+import { messageOf } from "../../message-of.ts";
 import type { Hypervisor, LaunchRequest, Machine, MachineReference } from "../../ports/hypervisor.ts";
 import { childEnvironment } from "../child-environment.ts";
 import { LaunchAnswer, type LaunchLine, readLines } from "./control-protocol.ts";
@@ -76,7 +77,7 @@ class EmbeddedHypervisor implements Hypervisor {
       return await MachineClient.connect({ pid, startedAt, socket });
     } catch (error) {
       await end(child);
-      throw new Error(`building the guest of ${vmId}: ${error instanceof Error ? error.message : String(error)}`);
+      throw new Error(`building the guest of ${vmId}: ${messageOf(error)}`);
     } finally {
       // From here on it is spoken to over its socket alone, and outlives us.
       child.stdin.destroy();
