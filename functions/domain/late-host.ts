@@ -25,7 +25,7 @@ export type LateRecovery = { vm: VmRecord | null; migrations: MigrationState[]; 
 
 export function recoverLate(late: LateStanding, context: RecoveryContext): LateRecovery {
   const { vm, lostHosts } = late;
-  if (vm && !isVacant(vm, late.migrations)) return standBehind(late, vm, context);
+  if (vm && !isVacant(vm, late)) return standBehind(late, vm, context);
   const recovered = recoverFromTold(late, context);
   if (!recovered) return { vm, migrations: [], duties: [] };
   const { migrations, duties } = recovered;
@@ -43,9 +43,14 @@ export function recoverLate(late: LateStanding, context: RecoveryContext): LateR
 }
 
 /** Nobody has the guest: what those have that came back is all there is. */
-function isVacant({ stoppedBecause, deleted, migrationId }: VmRecord, migrations: readonly MigrationState[]): boolean {
+function isVacant({ stoppedBecause, deleted, migrationId }: VmRecord, { migrations, hostId }: LateStanding): boolean {
   if (deleted || stoppedBecause !== hostLost) return false;
-  return migrationId === null || migrations.some(({ id, verdict }) => id === migrationId && verdict.kind === "open");
+  if (migrationId === null) return true;
+  const held = migrations.find(({ id }) => id === migrationId);
+  // Committed for want of the destination's word: here it is.
+  const awaitsThis =
+    held?.verdict.kind === "committed" && !held.verdict.confirmed && held.destination.hostId === hostId;
+  return held?.verdict.kind === "open" || awaitsThis;
 }
 
 function recoverFromTold(late: LateStanding, context: RecoveryContext): VmRecovery | null {
