@@ -152,5 +152,5 @@ export function endOf(assignment: Assignment, role: Role): CopyRef {
 }
 
 const refOf = ({ hostId, copyId }: { hostId: string; copyId: string }): CopyRef => ({ hostId, copyId });
-const isSameMigration = (one: Part, other: Part): boolean =>
+export const isSameMigration = (one: Part, other: Part): boolean =>
   one.assignment.migrationId === other.assignment.migrationId;

@@ -1,7 +1,7 @@
 // A host that was declared lost while its cluster recovered from a table that went back, and that comes back after all:
 // what its copies are by the records that stand now. Nothing of it undoes what was decided without it.
 import type { CopyRef } from "../../schemas/ids.ts";
-import type { HostInventory, Part, VmInventory } from "./last-run.ts";
+import { type HostInventory, isSameMigration, type Part, type VmInventory } from "./last-run.ts";
 import type { CopyDuty, MigrationState, VmRecord } from "./records.ts";
 import { noCopy, type RecoveryContext, recoverVm, remade, restored, type VmRecovery } from "./recovery.ts";
 import { firstToken } from "./tokens.ts";
@@ -29,6 +29,10 @@ export function recoverLate(late: LateStanding, context: RecoveryContext): LateR
   const recovered = recoverFromTold(late, context);
   if (!recovered) return { vm, migrations: [], duties: [] };
   const { migrations, duties } = recovered;
+  // A commit is never undone: its source may have read it since. A destination without the guest returns it itself.
+  const isUndone = ({ id, verdict }: MigrationState) =>
+    verdict.kind === "aborted" && late.migrations.some((known) => known.id === id && isCommittedSince(known, context));
+  if (vm && migrations.some(isUndone)) return standBehind(late, vm, context);
   const own = duties.filter(({ hostId }) => hostId === late.hostId).map(({ duty }) => duty);
   const adopted = { vm: recovered.vm, migrations, duties: own };
   if (!vm || vm.migrationId !== null || !hasEnded(recovered.vm)) return adopted;
@@ -47,30 +51,48 @@ function isVacant({ stoppedBecause, deleted, migrationId }: VmRecord, { migratio
   if (deleted || stoppedBecause !== hostLost) return false;
   if (migrationId === null) return true;
   const held = migrations.find(({ id }) => id === migrationId);
-  // Committed for want of the destination's word: here it is.
-  const awaitsThis =
-    held?.verdict.kind === "committed" && !held.verdict.confirmed && held.destination.hostId === hostId;
-  return held?.verdict.kind === "open" || awaitsThis;
+  if (!held) return false;
+  return held.verdict.kind === "open" || (awaitsWord(held) && held.destination.hostId === hostId);
 }
+
+/** Committed for want of the destination's word. */
+const awaitsWord = ({ verdict }: MigrationState): boolean => verdict.kind === "committed" && !verdict.confirmed;
+
+type ToldPart = VmInventory["parts"][number];
 
 function recoverFromTold(late: LateStanding, context: RecoveryContext): VmRecovery | null {
   const { hostId, vmId, vm, migrations, others, lostHosts } = late;
   const of = <T>(things: T[]) => things.map((thing) => ({ ...thing, hostId }));
-  // Of a migration that was decided for its source since, the destination has told that it did not run it.
-  const told = late.parts.flatMap((part): (Part & { hostId: string })[] => {
-    const { assignment } = part;
-    const known = migrations.find(({ id }) => id === assignment.migrationId);
-    if (part.role === "destination" || !known || !isDecidedSince(known, context)) return [];
-    if (others.parts.some((other) => other.assignment.migrationId === assignment.migrationId)) return [];
-    if (ownerBy(known.verdict, known).copyId !== assignment.source.copyId) return [];
-    const { hostId } = assignment.destination;
-    return [{ ...part, hostId, role: "destination", commitSent: false, runIntent: 0, runRefused: 0, over: true }];
-  });
   const copies = [...of(late.copies), ...others.copies];
-  const inventory = { copies, parts: [...of(late.parts), ...others.parts, ...told], lostHosts };
+  const parts = [...of(late.parts), ...others.parts];
+  for (const part of late.parts) {
+    const other = settledEnd(part, late, context);
+    if (other && !parts.some((one) => one.hostId === other.hostId && isSameMigration(one, part))) parts.push(other);
+  }
+  const inventory = { copies, parts, lostHosts };
   const highestToken = Math.max(0, ...copies.map(({ lockToken }) => lockToken ?? 0));
   return recoverVm({ vmId, vm, migrations, inventory, highestToken }, context);
 }
+
+/** The other end of a migration, where it has told before. */
+function settledEnd(part: Part, { migrations, lostHosts }: LateStanding, context: RecoveryContext): ToldPart | null {
+  const { assignment, role } = part;
+  const known = migrations.find(({ id }) => id === assignment.migrationId);
+  if (!known || !isDecidedSince(known, context)) return null;
+  const fresh = { ...part, commitSent: false, runIntent: 0, runRefused: 0 };
+  if (role === "source") {
+    // It was decided for this source because the destination told that it did not run it.
+    if (ownerBy(known.verdict, known).copyId !== assignment.source.copyId) return null;
+    return { ...fresh, hostId: assignment.destination.hostId, role: "destination", over: true };
+  }
+  const { hostId } = assignment.source;
+  if (!awaitsWord(known) || lostHosts.has(hostId)) return null;
+  // It was decided for this destination because the source stood past its gate, and there it stands.
+  return { ...fresh, hostId, role: "source", over: !known.holds.source };
+}
+
+const isCommittedSince = (migration: MigrationState, context: RecoveryContext): boolean =>
+  awaitsWord(migration) && isDecidedSince(migration, context);
 
 /** Since the table was restored, with this host counted as lost. */
 const isDecidedSince = ({ verdict }: MigrationState, { restoreEpoch }: RecoveryContext): boolean =>

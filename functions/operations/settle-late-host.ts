@@ -21,7 +21,9 @@ type Told = Awaited<ReturnType<typeof readInventory>>;
 type Others = { told: HostInventory[]; lost: ReadonlySet<string> };
 
 export async function settleLateHosts(ports: Ports, clusterId: string, hosts: readonly HostPlaces[]): Promise<void> {
-  const lost = new Set(hosts.filter(({ session }) => isDeclaredLost(session.value)).map(({ hostId }) => hostId));
+  const hasNotTold = ({ session: { value } }: HostPlaces) =>
+    isDeclaredLost(value) || (value.recovery?.kind === "recovering" && value.recovery.reportedAt === null);
+  const lost = new Set(hosts.filter(hasNotTold).map(({ hostId }) => hostId));
   const late = hosts.filter(({ session: { value } }) => {
     return value.recovery?.kind === "recovering" && value.recovery.reportedAt !== null;
   });

@@ -2,7 +2,7 @@
 // what they have is judged by what all of them tell, and nothing runs from old memory or is ended that is the last.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { AgentRequest } from "../support/cluster.ts";
+import type { AgentRequest, TestHost } from "../support/cluster.ts";
 import { RestorableCluster } from "../support/restorable-cluster.ts";
 
 const backups = ["from before the migration", "from amid the migration"] as const;
@@ -17,6 +17,7 @@ async function bothLost(
   const one = new RestorableCluster();
   let isHit = false;
   const intercept = async (request: AgentRequest) => {
+    if (request.kind === "inventory") await one.tells(request.hostId);
     if (request.kind !== "destination-commits" || isHit) return null;
     isHit = true;
     await atCommit(one, request);
@@ -29,7 +30,7 @@ async function bothLost(
     one.backUp();
     await cluster.request("vm-1", "host-b");
     if (backup === "from amid the migration") one.backUp();
-    await cluster.until(() => isHit, 20_000);
+    await until(one, "the destination commits", () => isHit);
     await body(one);
     assert.deepEqual(cluster.faults, [], "a guest executed twice, from old memory, or with damaged memory");
   } finally {
@@ -57,6 +58,9 @@ function heal({ cluster }: RestorableCluster): void {
   for (const host of cluster.hosts) host.isCutOff = false;
 }
 
+const until = ({ cluster }: RestorableCluster, what: string, holds: () => Promise<boolean> | boolean) =>
+  cluster.until(holds, 30_000, () => what);
+const isTrue = () => true;
 const has = async (one: RestorableCluster, alarm: string): Promise<boolean> =>
   (await one.cluster.vm("vm-1")).alarms.some(({ code }) => code === alarm);
 const start = { kind: "start-from-disk", host: "host-c" } as const;
@@ -72,17 +76,14 @@ for (const backup of backups) {
       },
       async (one) => {
         const { cluster } = one;
-        await cluster.until(() => cluster.executing("vm-1").join() === "host-b", 20_000);
-        await cluster.until(async () => (await cluster.vm("vm-1")).runState === "running");
+        await until(one, "it runs on host-b", () => cluster.executing("vm-1").join() === "host-b");
+        await until(one, "host-b has said so", async () => (await cluster.vm("vm-1")).runState === "running");
         cluster.host("host-b").losePower();
         await restoreWithout(one, ["host-a", "host-b"]);
         heal(one);
         const force = (action: object) => cluster.call("POST", cluster.path("vms/vm-1/force"), { reason, action });
-        await cluster.until(async () => (await cluster.vm("vm-1")).migration !== null, 20_000);
-        await cluster.until(async () => {
-          await force({ kind: "take-back" }).catch(() => {});
-          return has(one, "take-back-refused");
-        }, 20_000);
+        await until(one, "host-a has told, and is asked", () => force({ kind: "take-back" }).then(isTrue, () => false));
+        await until(one, "the lock file refuses", () => has(one, "take-back-refused"));
         assert.deepEqual(cluster.executing("vm-1"), [], "the lock file proves that it ran elsewhere");
         await force(start);
         one.vms = 2; // What is left on the host that is off.
@@ -105,7 +106,7 @@ for (const backup of backups) {
         const { cluster } = one;
         await restoreWithout(one, ["host-a", "host-b"]);
         heal(one);
-        await cluster.until(() => cluster.executing("vm-1").join() === "host-b", 20_000);
+        await until(one, "it goes on on host-b", () => cluster.executing("vm-1").join() === "host-b");
         cluster.host("host-a").reboot();
         await cluster.host("host-a").startAgent();
         assert.equal(await one.runsOnce("vm-1"), "host-b");
@@ -125,4 +126,38 @@ for (const backup of backups) {
         await one.runsOnce("vm-1");
       },
     ));
+
+  const oneAfterTheOther = (what: string, losePower: (hostB: TestHost) => void, runsOn: string) =>
+    test(`${what}: a backup ${backup}`, () =>
+      bothLost(
+        backup,
+        async (one) => {
+          cutOff(one);
+          one.cluster.host("host-b").isCutOff = true;
+        },
+        async (one) => {
+          const hostB = one.cluster.host("host-b");
+          losePower(hostB);
+          await restoreWithout(one, ["host-a", "host-b"]);
+          const isSettled = () => one.cluster.logLines.some((line) => /host-a .*"thawed"/.test(line));
+          one.tells = async (hostId) => {
+            if (hostId === "host-b") await until(one, "host-a is settled", isSettled);
+          };
+          heal(one);
+          if (runsOn === "host-a") await hostB.openAgent();
+          assert.equal(await one.runsOnce("vm-1"), runsOn);
+          await one.migratesAgain("vm-1");
+        },
+      ));
+
+  oneAfterTheOther(
+    "a source has told, and its destination, which has all, tells later: it goes on there",
+    () => {},
+    "host-b",
+  );
+  oneAfterTheOther(
+    "a source has told, and its destination, which lost what it had, tells later: the guest goes back",
+    (hostB) => hostB.reboot(),
+    "host-a",
+  );
 }

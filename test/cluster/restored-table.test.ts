@@ -185,6 +185,8 @@ test("a host that is lost meanwhile is declared lost; its guest is lost with it,
     await one.declareLost("host-b");
     await one.opens();
     assert.equal((await cluster.vm("vm-1")).runState, "guest-lost");
+    // Where host-a had not yet noted that the migration is over, it does so first.
+    await cluster.until(async () => (await cluster.vm("vm-1")).migration === null);
     await cluster.call("POST", cluster.path("vms/vm-1/start"), { host: "host-a" });
     await cluster.until(() => cluster.executing("vm-1").join() === "host-a");
     const back = cluster.host("host-b");

@@ -11,6 +11,8 @@ export class RestorableCluster {
   readonly backups: MemorySnapshot[] = [];
   /** How many guests there are, so that left-over copies are seen. */
   vms = 1;
+  /** Called before a host's inventory reaches the control plane, where the cluster's requests are intercepted for it. */
+  tells: (hostId: string) => Promise<void> = async () => {};
   #cluster: TestCluster | null = null;
   #epoch = 0;
 
