@@ -116,6 +116,27 @@ export function noFaults(): FaultPlan {
   };
 }
 
+/** These faults alone, each as often as is said: `tableAnswerLost=0.3,hostDies=1`.
+ *  @throws with the names there are, or a name's bounds */
+export function planOf(text: string): FaultPlan {
+  const plan = noFaults();
+  for (const part of text.split(",")) {
+    const [name = "", often = ""] = part.split("=");
+    const value = Number(often);
+    if (name in plan.chance) {
+      if (!(value > 0 && value <= 1)) throw new Error(`${name}: above 0, at most 1 (of each call), not "${often}"`);
+      plan.chance[name as keyof typeof chances] = value;
+    } else if (name in plan.rate) {
+      if (!(value > 0 && value <= 60)) throw new Error(`${name}: above 0, at most 60 (a minute), not "${often}"`);
+      plan.rate[name as keyof typeof rates] = value;
+    } else
+      throw new Error(
+        `"${name}" is no fault; there are ${[...Object.keys(chances), ...Object.keys(rates)].join(", ")}`,
+      );
+  }
+  return plan;
+}
+
 function mapValues<K extends string, V, R>(of: { readonly [P in K]: V }, change: (value: V) => R): { [P in K]: R } {
   return Object.fromEntries(Object.entries<V>(of).map(([name, value]) => [name, change(value)])) as { [P in K]: R };
 }

@@ -31,6 +31,7 @@ export type Outcome = {
   simulatedMs: number;
   steps: number;
   faults: number;
+  tableCalls: number;
   asked: number;
   migrations: number;
 };
@@ -79,6 +80,7 @@ export async function playScenario(options: ScenarioOptions): Promise<Outcome> {
     simulatedMs: simulation.nowMs,
     steps: simulation.scheduler.steps,
     faults: simulation.faults.count,
+    tableCalls: simulation.tableCalls,
     asked: workload.asked,
     migrations: workload.accepted.size,
   };

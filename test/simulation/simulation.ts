@@ -1,5 +1,6 @@
 // A whole cluster in simulated time under one seed: the operations, the HTTP application, agents and supervisors are the
 // product's; the world around them is here.
+import type { LockVolume } from "../../agents/adapters/local-copies.ts";
 import type { Life } from "../../agents/adapters/mortal.ts";
 import type { SimulatedProcess } from "../../agents/adapters/simulated/host.ts";
 import type { Gate } from "../../agents/ports/gate.ts";
@@ -28,6 +29,8 @@ import { Scheduler } from "./scheduler.ts";
 import { Counts } from "./sometimes.ts";
 import { TableWatch } from "./table-watch.ts";
 
+export type WatchedLocks = LockVolume & { unreachable: boolean; holders(): { vmId: string; copyId: string }[] };
+
 export type SimulationOptions = {
   seed: number;
   hosts: number;
@@ -38,6 +41,8 @@ export type SimulationOptions = {
   /** Memory by default. */
   adapters?: "memory" | "files";
   settings?: NonNullable<ClusterOptions["settings"]>;
+  /** Instead of the usual ones. */
+  locks?: WatchedLocks;
   cluster?: Partial<ClusterOptions>;
 };
 
@@ -71,6 +76,7 @@ export class Simulation {
   #adapters: RealAdapters | null = null;
   /** How often another table has taken the place of the one before. */
   tablesBefore = 0;
+  tableCalls = 0;
   readonly counts = new Counts();
   readonly faults: Faults;
   readonly observers: Observers;
@@ -120,8 +126,8 @@ export class Simulation {
   }
 
   /** The shared volume. */
-  get locks(): { unreachable: boolean; holders(): { vmId: string; copyId: string }[] } {
-    return this.#adapters?.locks ?? this.cluster.locks;
+  get locks(): WatchedLocks {
+    return this.options.locks ?? this.#adapters?.locks ?? this.cluster.locks;
   }
 
   /** What a host's disk still has of migrations. */
@@ -298,6 +304,7 @@ export class Simulation {
         this.history.note(request.hostId, () => `${request.kind}: ${response.status}`);
         return response;
       },
+      ...(this.options.locks ? { locks: this.options.locks } : {}),
       ...this.options.cluster,
     });
   }

@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { requireWorkingLocks } from "../../../agents/adapters/lock-probe.ts";
 import { MemoryLockVolume } from "../../../agents/adapters/memory-lock-file.ts";
 import { SqliteLockFiles } from "../../../agents/adapters/sqlite-lock-file.ts";
+import type { HeldLock } from "../../../agents/ports/lock-file.ts";
 import { lockFileContract } from "../../contract/lock-file.ts";
 import { temporaryFolder } from "../../support/temporary-folder.ts";
 
@@ -82,3 +83,34 @@ test("a volume whose locks bar other processes passes the probe, which leaves no
     await folder.remove();
   }
 });
+
+test("who starts the guest unasked, in the moment when nobody holds its lock file, gets none: 1,000 attempts", async () => {
+  const folder = await temporaryFolder();
+  const [source, destination, rogue] = [0, 1, 2].map(() => new SqliteLockFiles(folder.path)) as [Locks, Locks, Locks];
+  const copyOf = (number: number) => `copy_01KB${String(number).padStart(22, "0")}`;
+  const stranger = copyOf(9_999_999);
+  try {
+    let held = await taken(source, copyOf(0), 1);
+    for (let move = 1; move <= 250; move++) {
+      await held.permitNext({ copyId: copyOf(move) });
+      await held.release();
+      for (const manner of ["usual", "own-only", "replace"] as const) {
+        // No verdict, no higher token: the one of the record is the most that a stranger can name.
+        assert.equal((await rogue.take("vm-1", stranger, move, manner)).kind, "superseded", `move ${move}, ${manner}`);
+      }
+      held = await taken(destination, copyOf(move), move + 1);
+      assert.equal((await rogue.take("vm-1", stranger, move + 1)).kind, "held");
+    }
+    await held.release();
+  } finally {
+    await folder.remove();
+  }
+});
+
+type Locks = SqliteLockFiles;
+
+async function taken(locks: Locks, copyId: string, fencingToken: number): Promise<HeldLock> {
+  const outcome = await locks.take("vm-1", copyId, fencingToken);
+  if (outcome.kind !== "taken") assert.fail(outcome.kind);
+  return outcome.lock;
+}

@@ -58,6 +58,7 @@ export class CallFaults {
   table(call: TableCall): TableFault {
     const { simulation, calls } = this.#at;
     const isCommit = call.kind === "commit";
+    simulation.tableCalls++;
     const delay = () => this.#sleepAtTable(calls.between(1, calls.chance(0.05) ? 2000 : 50));
     const slow = this.#at.happens("tableSlow") ? (calls.chance(0.5) ? { before: delay } : { after: delay }) : {};
     if (this.#at.happens("tableThrottled")) return { ...slow, kind: "throttled" };
