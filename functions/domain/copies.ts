@@ -3,7 +3,7 @@
 import type { AgentReport } from "../../schemas/agent.ts";
 import type { ProblemCode } from "../../schemas/problems.ts";
 import { roleOf } from "./migrations.ts";
-import { bumpSlot, type Context, type Motion, recordSeen } from "./motion.ts";
+import { bumpSlot, type Context, type Motion, noSlots, recordSeen } from "./motion.ts";
 import type { CopyDuty, MigrationState, Slot, VmRecord } from "./records.ts";
 import { isSame } from "./same.ts";
 import { dutyOf, endGuest, isOwner, noteResets, observeGuest } from "./vms.ts";
@@ -79,7 +79,7 @@ function seeInMigration(standing: Standing, report: CopySeen, context: Omit<Cont
   if (!role || migration[role].copyId !== report.copyId) return { kind: "refuse", problem: "not-yours" };
   if (report.fencingToken < migration.openedUnderToken) return { kind: "refuse", problem: "stale-fencing-token" };
   if (report.state === "held") return { kind: "moved", vm, migration, slot };
-  const slots: Motion["slots"] = { source: null, destination: null, [role]: slot };
+  const slots: Motion["slots"] = { ...noSlots, [role]: slot };
   const { state, because, detail } = report;
   const seen = { state, because, detail, underToken: migration.verdict.token };
   const after = recordSeen({ migration, vm, slots }, role, seen, { ...context, actor: role });

@@ -6,7 +6,8 @@
 //   L4  A destination whose source stands past its gate, and of which nobody can tell (no journal, a host declared
 //       lost), may have run.
 //   L5  A destination that loaded completely and never ran has all that its source had, and stands in for it where
-//       that copy is gone and never ran again after its gate.
+//       that copy is gone and nothing ran after its gate. What ran under no higher token than the migration opened
+//       under ran before it.
 import type { Assignment } from "../../schemas/agent.ts";
 import type { CopyRef } from "../../schemas/ids.ts";
 import type { InventoryCopy } from "../../schemas/inventory.ts";
@@ -132,8 +133,8 @@ function findHeir(vm: VmInventory, last: Candidate | null): (InventoryCopy & { h
     const { source, destination, fencingToken } = part.assignment;
     const copy = vm.copies.find(({ copyId }) => copyId === destination.copyId);
     if (copy?.machine !== "loaded") continue;
-    if (last && last.copy.copyId !== source.copyId) continue; // Another copy ran after this memory was taken.
-    if (last && last.ranToken > fencingToken) continue; // The source was let run again.
+    // The source was let run again, or another copy ran after this memory was taken.
+    if (last && last.ranToken > fencingToken) continue;
     const { lockFile } = copy;
     // The source gave the lock file up at its gate; whoever took it since executes, or has executed.
     if (lockFile === "held") continue;

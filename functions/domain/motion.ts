@@ -15,6 +15,7 @@ import { arriveGuest, beginGuest, endGuest, hostLost, observeGuest, stopVm, vmEv
 
 /** A slot that is null is not at hand, and not touched. */
 export type Motion = { migration: MigrationState; vm: VmRecord; slots: { [R in Role]: Slot | null } };
+export const noSlots: Motion["slots"] = { source: null, destination: null };
 export type Context = { clusterId: string; at: number; restoreEpoch: number; actor: Role | null };
 
 export type MotionDecision =

@@ -14,11 +14,11 @@ import type { CopyRef } from "../../schemas/ids.ts";
 import type { VmSpec } from "../../schemas/vm.ts";
 import { findLastRun, isPastAndStanding, type LastRun, type Part, type VmInventory } from "./last-run.ts";
 import { recordOf } from "./migrations.ts";
-import { migrationEvents, settle } from "./motion.ts";
+import { migrationEvents, noSlots, settle } from "./motion.ts";
 import type { CopyDuty, EventDraft, MigrationState, Role, Seen, Slot, VmRecord } from "./records.ts";
 import { nextToken } from "./tokens.ts";
 import type { Verdict } from "./verdict.ts";
-import { dutyOf, endGuest, type GuestEnd, hasEnded, hostLost, newVm } from "./vms.ts";
+import { dutyOf, endGuest, type GuestEnd, hasEnded, hostLost, isOwner, newVm } from "./vms.ts";
 
 export type VmStanding = {
   vmId: string;
@@ -59,12 +59,9 @@ export function recoverVm(standing: VmStanding, context: RecoveryContext): VmRec
   const latest = decided.at(-1);
   // Where a third copy owns the guest, the VM has nothing to wait for.
   const isInMotion = latest && latest.verdict.kind !== "forced" && (latest.holds.source || latest.holds.destination);
-  if (latest && isInMotion && !known.deleted) {
-    vm = { ...vm, migrationId: latest.id };
-  }
+  if (isInMotion && !known.deleted) vm = { ...vm, migrationId: latest.id };
   const migrations = decided.map((migration) => {
-    const motion = { migration, vm, slots: { source: null, destination: null } };
-    const settled = settle(motion, { ...context, actor: null });
+    const settled = settle({ migration, vm, slots: noSlots }, { ...context, actor: null });
     vm = settled.vm;
     return settled.migration;
   });
@@ -72,10 +69,9 @@ export function recoverVm(standing: VmStanding, context: RecoveryContext): VmRec
 }
 
 /** A guest that is no more gives no migration a third owner. */
-function ownerAfter({ source, destination }: MigrationState, last: LastRun): CopyRef | null {
+function ownerAfter({ destination }: MigrationState, last: LastRun): CopyRef | null {
   if (last.kind === "copy") return last.copy;
-  const isEnd = last.of?.copyId === source.copyId || last.of?.copyId === destination.copyId;
-  return isEnd || last.of?.copyId === noCopy ? last.of : null;
+  return last.of?.copyId === destination.copyId || last.of?.copyId === noCopy ? last.of : null;
 }
 
 function specOf({ copies, parts }: VmInventory): VmSpec | null {
@@ -133,12 +129,15 @@ function decide(
 ): MigrationState {
   const { inventory } = facts.standing;
   const isLost = (role: Role) => inventory.lostHosts.has(migration[role].hostId);
-  const isAtWork = (role: Role) =>
-    partOf(inventory, migration, role)?.over === false || hasLostItsJournal(inventory, migration, role);
+  const isOpenAt = (role: Role) => partOf(inventory, migration, role)?.over === false;
+  const holds = {
+    source: isLost("source") || isOpenAt("source"),
+    destination: isLost("destination") || isOpenAt("destination") || hasLostItsJournal(inventory, migration),
+  };
   const isUnknown = facts.last?.kind === "gone" && facts.last.of === null && isLost("source") && isLost("destination");
   const verdict: Verdict = isUnknown
     ? { kind: "open", token: facts.fencingToken }
-    : verdictFor(migration, owner, facts, isAtWork("destination") || isLost("destination"));
+    : verdictFor(migration, owner, facts, holds.destination);
   const lost: Seen = { state: "gone", because: hostLost, detail: restored, underToken: verdict.token };
   const seenOf = (role: Role) => (isLost(role) ? lost : null);
   return {
@@ -153,16 +152,15 @@ function decide(
       (partOf(inventory, migration, "destination")?.arrivesPaused ?? false),
     takeBack: null,
     seen: { source: seenOf("source"), destination: seenOf("destination") },
-    holds: {
-      source: isLost("source") || isAtWork("source"),
-      destination: isLost("destination") || isAtWork("destination"),
-    },
+    holds,
   };
 }
 
 function isSourcePaused({ copies }: VmInventory, { source }: MigrationState): boolean {
-  const seen = copies.find(({ copyId }) => copyId === source.copyId);
-  return seen !== undefined && (seen.wasPaused || (seen.machine === "stopped" && !seen.isAtGate));
+  return copies.some(
+    ({ copyId, machine, isAtGate, wasPaused }) =>
+      copyId === source.copyId && (wasPaused || (machine === "stopped" && !isAtGate)),
+  );
 }
 
 function verdictFor(
@@ -186,19 +184,12 @@ function outcomeOf(last: LastRun | null): "running" | "paused" | "ended" | "gues
 }
 
 function partOf({ parts }: VmInventory, migration: MigrationState, role: Role): Part | null {
-  const { hostId } = migration[role];
-  return (
-    parts.find(
-      (part) => part.hostId === hostId && part.role === role && part.assignment.migrationId === migration.id,
-    ) ?? null
-  );
+  return parts.find((part) => part.role === role && part.assignment.migrationId === migration.id) ?? null;
 }
 
-/** Its source is in doubt, which no destination that forgot on purpose leaves behind. */
-function hasLostItsJournal(inventory: VmInventory, migration: MigrationState, role: Role): boolean {
-  if (role !== "destination" || partOf(inventory, migration, role) || inventory.lostHosts.has(migration[role].hostId)) {
-    return false;
-  }
+/** The destination: its source is in doubt, which none that forgot on purpose leaves behind. */
+function hasLostItsJournal(inventory: VmInventory, migration: MigrationState): boolean {
+  if (partOf(inventory, migration, "destination")) return false;
   const source = partOf(inventory, migration, "source");
   return source !== null && !source.over && isPastAndStanding(inventory, source);
 }
@@ -239,8 +230,8 @@ function vmBy(
 
 /** It stands, and not for a migration. */
 function isPaused({ copies }: VmInventory, last: Extract<LastRun, { kind: "copy" }>): boolean {
-  const seen = copies.find(({ copyId }) => copyId === last.copy.copyId);
-  return last.state === "standing" && (!seen?.isAtGate || seen.wasPaused);
+  if (last.state !== "standing") return false;
+  return copies.some(({ copyId, isAtGate, wasPaused }) => copyId === last.copy.copyId && (!isAtGate || wasPaused));
 }
 
 function endOfGuest({ of, how }: Extract<LastRun, { kind: "gone" }>): GuestEnd {
@@ -253,13 +244,9 @@ function dutiesOf(vm: VmRecord, migrations: MigrationState[], inventory: VmInven
   const duties: VmRecovery["duties"] = [];
   const latest = migrations.at(-1);
   // It is given its duty when its host confirms it.
-  const isArriving =
-    latest?.verdict.kind === "committed" &&
-    latest.verdict.confirmed === null &&
-    latest.destination.copyId === vm.owner?.copyId;
+  const isArriving = latest?.verdict.kind === "committed" && latest.verdict.confirmed === null;
   for (const { hostId, copyId, spec } of inventory.copies) {
-    const isOwner = !vm.deleted && vm.owner?.copyId === copyId && vm.owner.hostId === hostId;
-    if (isOwner && !hasEnded(vm)) {
+    if (isOwner(vm, { hostId, copyId }) && !hasEnded(vm)) {
       if (!isArriving) duties.push({ hostId, duty: dutyOf(vm, copyId) });
       continue;
     }
@@ -285,21 +272,22 @@ export function recoverSlot(
     (["source", "destination"] as const).find((role) => migration[role].hostId === hostId && migration.holds[role]) ??
     null;
   const newest = open
-    .filter(({ migration }) => roleIn(migration) !== null)
+    .flatMap(({ migration, assignment }) => {
+      const role = roleIn(migration);
+      return role ? [{ migration, assignment, role }] : [];
+    })
     .sort((one, other) => (one.migration.id < other.migration.id ? 1 : -1))[0];
-  const role = newest && roleIn(newest.migration);
   return {
     assignmentsRevision: before.assignmentsRevision + 1,
-    migration:
-      newest && role
-        ? {
-            migrationId: newest.migration.id,
-            role,
-            claimed: true,
-            assignment: newest.assignment,
-            record: recordOf(clusterId, newest.migration),
-          }
-        : null,
+    migration: newest
+      ? {
+          migrationId: newest.migration.id,
+          role: newest.role,
+          claimed: true,
+          assignment: newest.assignment,
+          record: recordOf(clusterId, newest.migration),
+        }
+      : null,
   };
 }
 

@@ -21,14 +21,19 @@ const recordTests = [
   "test/functions/domain/force.test.ts",
   "test/functions/domain/standings.test.ts",
 ];
+const restoreTests = [
+  "test/functions/domain/last-run.test.ts",
+  "test/functions/domain/recovery-cases.test.ts",
+  "test/functions/domain/late-host-cases.test.ts",
+  "test/functions/domain/late-host.test.ts",
+  "test/functions/domain/recovery.test.ts",
+];
 const coreTests = [
   "test/functions/domain/vms.test.ts",
   "test/functions/domain/migrations.test.ts",
   "test/functions/domain/obstacles.test.ts",
-  "test/functions/domain/last-run.test.ts",
-  "test/functions/domain/late-host.test.ts",
   ...recordTests,
-  "test/functions/domain/recovery.test.ts",
+  ...restoreTests,
 ];
 
 export const parts: Part[] = [
@@ -91,6 +96,11 @@ export const parts: Part[] = [
   },
   {
     group: "rule",
+    files: ["functions/domain/last-run.ts", "functions/domain/recovery.ts"],
+    tests: restoreTests,
+  },
+  {
+    group: "rule",
     files: ["agents/adapters/durable-file.ts", "agents/adapters/sealed-log.ts", "agents/adapters/file-journal.ts"],
     tests: [
       "test/agents/adapters/durable-file.test.ts",
@@ -116,11 +126,9 @@ export const parts: Part[] = [
   {
     group: "core",
     files: [
-      "functions/domain/last-run.ts",
       "functions/domain/late-host.ts",
       "functions/domain/migrations.ts",
       "functions/domain/obstacles.ts",
-      "functions/domain/recovery.ts",
       "functions/domain/same.ts",
       "functions/domain/vms.ts",
       "functions/domain/admission.ts",

@@ -10,6 +10,7 @@ import {
   type Motion,
   migrationEvents,
   motionEvents,
+  noSlots,
   recordSeen,
   requestCancel,
   requestTakeBack,
@@ -111,6 +112,13 @@ test("M2: a slot that is not at hand, or has another migration, says nothing of 
   assert.deepEqual(after.migration.holds, { source: true, destination: true });
   assert.equal(after.slots.source, ofAnother);
   assert.equal(after.slots.destination, null);
+});
+
+test("M2: with no slot at hand none is made", () => {
+  assert.deepEqual(settle({ ...under("confirmed"), slots: noSlots }, context).slots, {
+    source: null,
+    destination: null,
+  });
 });
 
 test("M2: a slot that was freed is not taken again", () => {
