@@ -34,10 +34,12 @@ export type HostInventory = {
   tokens: { vmId: string; fencingToken: number }[];
 };
 
+export type ToldPart = Part & { hostId: string };
+
 /** All about one VM: what each host that reported has of it. */
 export type VmInventory = {
   copies: (InventoryCopy & { hostId: string })[];
-  parts: (Part & { hostId: string })[];
+  parts: ToldPart[];
   /** Hosts that were declared lost and told nothing. */
   lostHosts: ReadonlySet<string>;
 };
@@ -153,5 +155,5 @@ export function endOf(assignment: Assignment, role: Role): CopyRef {
 }
 
 const refOf = ({ hostId, copyId }: { hostId: string; copyId: string }): CopyRef => ({ hostId, copyId });
-export const isSameMigration = (one: Part, other: Part): boolean =>
+const isSameMigration = (one: Part, other: Part): boolean =>
   one.assignment.migrationId === other.assignment.migrationId;

@@ -1,23 +1,26 @@
 // A host that was declared lost while its cluster recovered from a table that went back, and that comes back after all:
 // what its copies are by the records that stand now. Nothing of it undoes what was decided without it.
 import type { CopyRef } from "../../schemas/ids.ts";
-import { type HostInventory, isSameMigration, type Part, type VmInventory } from "./last-run.ts";
+import type { HostInventory, Part, ToldPart, VmInventory } from "./last-run.ts";
 import type { CopyDuty, MigrationState, VmRecord } from "./records.ts";
 import { noCopy, type RecoveryContext, recoverVm, remade, restored, type VmRecovery } from "./recovery.ts";
 import { firstToken } from "./tokens.ts";
-import { ownerBy, type Verdict } from "./verdict.ts";
-import { dutyOf, hasEnded, hostLost, isOwner } from "./vms.ts";
+import type { Verdict } from "./verdict.ts";
+import { dutyOf, hasEnded, isOwner } from "./vms.ts";
 
+type Told = Pick<VmInventory, "copies" | "parts">;
 export type LateStanding = {
   hostId: string;
   vmId: string;
   vm: VmRecord | null;
-  /** Those that this host is not done with, as far as the table knows them. */
+  /** The one that holds the VM, and those that any host was not done with when it told, as far as the table knows them. */
   migrations: MigrationState[];
   copies: HostInventory["copies"];
   parts: Part[];
   /** What others have told that came back as well, and are not settled yet. */
-  others: Pick<VmInventory, "copies" | "parts">;
+  others: Told;
+  /** What those had told that have taken up their work since. */
+  settled: Told;
   /** Others that were declared lost, and have told nothing. */
   lostHosts: ReadonlySet<string>;
 };
@@ -28,11 +31,15 @@ export function recoverLate(late: LateStanding, context: RecoveryContext): LateR
   if (vm && !isVacant(vm, late)) return standBehind(late, vm, context);
   const recovered = recoverFromTold(late, context);
   if (!recovered) return { vm, migrations: [], duties: [] };
-  const { migrations, duties } = recovered;
+  const { duties } = recovered;
   // A commit is never undone: its source may have read it since. A destination without the guest returns it itself.
   const isUndone = ({ id, verdict }: MigrationState) =>
     verdict.kind === "aborted" && late.migrations.some((known) => known.id === id && isCommittedSince(known, context));
-  if (vm && migrations.some(isUndone)) return standBehind(late, vm, context);
+  const undone = recovered.migrations.filter(isUndone);
+  if (vm && undone.some((migration) => !isDone(late, migration))) return standBehind(late, vm, context);
+  const migrations = recovered.migrations
+    .map((migration) => (undone.includes(migration) ? asReturned(migration) : migration))
+    .map((migration) => keepTakeBack(migration, late, context));
   const own = duties.filter(({ hostId }) => hostId === late.hostId).map(({ duty }) => duty);
   const adopted = { vm: recovered.vm, migrations, duties: own };
   if (!vm || vm.migrationId !== null || !hasEnded(recovered.vm)) return adopted;
@@ -46,49 +53,49 @@ export function recoverLate(late: LateStanding, context: RecoveryContext): LateR
   return lostHosts.has(owner.hostId) ? adopted : standBehind(late, { ...vm, owner, fencingToken }, context);
 }
 
-/** Nobody has the guest: what those have that came back is all there is. */
-function isVacant({ stoppedBecause, deleted, migrationId }: VmRecord, { migrations, hostId }: LateStanding): boolean {
-  if (deleted || stoppedBecause !== hostLost) return false;
-  if (migrationId === null) return true;
+/** Nobody has run the guest since the restore: it is judged anew, by all that was told. */
+function isVacant({ mayBeLate, deleted, migrationId }: VmRecord, { migrations }: LateStanding): boolean {
   const held = migrations.find(({ id }) => id === migrationId);
-  if (!held) return false;
-  return held.verdict.kind === "open" || (awaitsWord(held) && held.destination.hostId === hostId);
+  // A source that was let take its copy back may run it at any moment.
+  return mayBeLate === true && !deleted && held?.verdict.kind !== "forced";
+}
+
+/** Its destination is this host, which has no part in it any more. */
+const isDone = ({ hostId, parts }: LateStanding, { id, destination }: MigrationState): boolean =>
+  destination.hostId === hostId && !parts.some(({ over, assignment }) => !over && assignment.migrationId === id);
+
+function asReturned(migration: MigrationState): MigrationState {
+  const { token } = migration.verdict;
+  return { ...migration, verdict: { kind: "returned", token, reason: "table-restored", detail: restored } };
+}
+
+/** The source may have taken the lock file already, and then the destination cannot run it. */
+function keepTakeBack(migration: MigrationState, { migrations }: LateStanding, context: RecoveryContext) {
+  const known = migrations.find(({ id }) => id === migration.id);
+  if (!known?.takeBack || !awaitsWord(migration) || !isCommittedSince(known, context)) return migration;
+  return { ...migration, takeBack: known.takeBack };
 }
 
 /** Committed for want of the destination's word. */
 const awaitsWord = ({ verdict }: MigrationState): boolean => verdict.kind === "committed" && !verdict.confirmed;
 
-type ToldPart = VmInventory["parts"][number];
-
 function recoverFromTold(late: LateStanding, context: RecoveryContext): VmRecovery | null {
-  const { hostId, vmId, vm, migrations, others, lostHosts } = late;
+  const { hostId, vmId, vm, others, settled, lostHosts } = late;
   const of = <T>(things: T[]) => things.map((thing) => ({ ...thing, hostId }));
-  const copies = [...of(late.copies), ...others.copies];
-  const parts = [...of(late.parts), ...others.parts];
-  for (const part of late.parts) {
-    const other = settledEnd(part, late, context);
-    if (other && !parts.some((one) => one.hostId === other.hostId && isSameMigration(one, part))) parts.push(other);
-  }
+  const copies = [...of(late.copies), ...others.copies, ...settled.copies];
+  const parts = [...of(late.parts), ...others.parts, ...settled.parts.map((part) => asItStands(part, late))];
+  const migrations = late.migrations.filter(
+    ({ id, stage }) => stage !== "ended" || parts.some((part) => !part.over && part.assignment.migrationId === id),
+  );
   const inventory = { copies, parts, lostHosts };
   const highestToken = Math.max(0, ...copies.map(({ lockToken }) => lockToken ?? 0));
   return recoverVm({ vmId, vm, migrations, inventory, highestToken }, context);
 }
 
-/** The other end of a migration, where it has told before. */
-function settledEnd(part: Part, { migrations, lostHosts }: LateStanding, context: RecoveryContext): ToldPart | null {
-  const { assignment, role } = part;
-  const known = migrations.find(({ id }) => id === assignment.migrationId);
-  if (!known || !isDecidedSince(known, context)) return null;
-  const fresh = { ...part, commitSent: false, runIntent: 0, runRefused: 0 };
-  if (role === "source") {
-    // It was decided for this source because the destination told that it did not run it.
-    if (ownerBy(known.verdict, known).copyId !== assignment.source.copyId) return null;
-    return { ...fresh, hostId: assignment.destination.hostId, role: "destination", over: true };
-  }
-  const { hostId } = assignment.source;
-  if (!awaitsWord(known) || lostHosts.has(hostId)) return null;
-  // It was decided for this destination because the source stood past its gate, and there it stands.
-  return { ...fresh, hostId, role: "source", over: !known.holds.source };
+/** A host that has taken up its work since may be done with what it was not done with when it told. */
+function asItStands(part: ToldPart, { migrations }: LateStanding): ToldPart {
+  const known = migrations.find(({ id }) => id === part.assignment.migrationId);
+  return { ...part, over: part.over || !known?.holds[part.role] };
 }
 
 const isCommittedSince = (migration: MigrationState, context: RecoveryContext): boolean =>

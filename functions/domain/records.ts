@@ -97,6 +97,9 @@ export type VmRecord = {
   /** The migration that holds this VM. */
   migrationId: string | null;
   deleteRequested: boolean;
+  /** Ended, as far as those hosts told that were heard when the table was restored, and nothing has run since: one that
+   *  comes back late may have it. */
+  mayBeLate?: true;
   /** Resets asked for, and those that its host says were made, since its copy came to own it. */
   resets?: number;
   resetsMade?: number;

@@ -7,6 +7,7 @@
 //       another copy (rule 8).
 //       One of which both hosts were declared lost, and nobody knows anything, stays open: the first of them that
 //       returns tells, and until then only an operator may decide.
+//       Whatever has ended may be with a host that was declared lost, and is judged again when one comes back.
 //   R4  A deleted VM stays deleted; a guest that no host has is stopped, and never started unasked.
 //   R5  What an operator wished of a copy that is still the owner stands; other wishes are as the guest is.
 import type { Assignment } from "../../schemas/agent.ts";
@@ -18,7 +19,7 @@ import { migrationEvents, noSlots, settle } from "./motion.ts";
 import type { CopyDuty, EventDraft, MigrationState, Role, Seen, Slot, VmRecord } from "./records.ts";
 import { nextToken } from "./tokens.ts";
 import type { Verdict } from "./verdict.ts";
-import { dutyOf, endGuest, type GuestEnd, hasEnded, hostLost, isOwner, newVm } from "./vms.ts";
+import { dutyOf, endGuest, type GuestEnd, hasEnded, hostLost, isOwner, newVm, withoutLate } from "./vms.ts";
 
 export type VmStanding = {
   vmId: string;
@@ -202,12 +203,13 @@ function vmBy(
   inventory: VmInventory,
   context: RecoveryContext,
 ): VmRecord {
-  const atRest: VmRecord = { ...known, migrationId: null };
+  const atRest: VmRecord = { ...withoutLate(known), migrationId: null };
   if (known.deleted) return atRest;
   if (last.kind === "gone") {
-    if (last.of === null && hasEnded(atRest)) return atRest;
     const owner = last.of ?? atRest.owner;
-    return endGuest({ ...atRest, owner }, endOfGuest(last), context.restoreEpoch);
+    const isKnown = last.of === null && hasEnded(atRest);
+    const ended = isKnown ? atRest : endGuest({ ...atRest, owner }, endOfGuest(last), context.restoreEpoch);
+    return inventory.lostHosts.size > 0 ? { ...ended, mayBeLate: true } : ended;
   }
   const isSame = known.owner?.copyId === last.copy.copyId;
   const hasMoved = open.some(

@@ -132,6 +132,11 @@ export function isAwaited(session: Session): boolean {
   return session.recovery?.kind === "recovering" && session.recovery.reportedAt === null && !isDeclaredLost(session);
 }
 
+/** This life of it has told what it has since the table was restored. */
+export function hasTold(session: Session): boolean {
+  return session.recovery?.kind === "recovering" && session.recovery.reportedAt !== null && !isDeclaredLost(session);
+}
+
 /** Declared lost, and no later incarnation has been heard of since. */
 export function isDeclaredLost(session: Session | null): boolean {
   return Boolean(session?.lost && session.lost.incarnation === session.incarnation);
@@ -144,9 +149,7 @@ export function settleLoss(session: Session): Session | null {
 
 /** The cluster is open again. A host that was not heard tells what it has when it comes back. */
 export function endRecovery(session: Session): Session {
-  const { recovery } = session;
-  const hasTold = recovery?.kind === "recovering" && recovery.reportedAt !== null;
-  return hasTold && !isDeclaredLost(session) ? { ...session, recovery: null } : session;
+  return hasTold(session) ? { ...session, recovery: null } : session;
 }
 
 /** From now on nothing that this incarnation says is taken. */

@@ -34,7 +34,12 @@ export function startVm(vm: VmRecord, owner: CopyRef, restoreEpoch: number): VmR
 /** A new copy begins from the VM's disk, under the token that the VM has. */
 export function beginGuest(vm: VmRecord, owner: CopyRef): VmRecord {
   const begun = { wantedRunState: "running", runState: "starting", stoppedBecause: null, owner } as const;
-  return { ...vm, ...begun, resets: 0, resetsMade: 0 };
+  return { ...withoutLate(vm), ...begun, resets: 0, resetsMade: 0 };
+}
+
+/** It runs, or is to: whoever comes back late has been left behind. */
+export function withoutLate({ mayBeLate: _ended, ...vm }: VmRecord): VmRecord {
+  return vm;
 }
 
 /** The guest goes on in another copy, which makes only those resets that the one before has not. */
@@ -102,7 +107,12 @@ export function endGuest(vm: VmRecord, because: GuestEnd, restoreEpoch: number):
 export function observeGuest(vm: VmRecord, state: "running" | "paused" | "frozen"): VmRecord {
   // The operator's word was wrong, and nothing was started elsewhere since: its owner has it.
   if (vm.stoppedBecause === hostLost && !vm.deleted)
-    return { ...vm, wantedRunState: state === "paused" ? state : "running", runState: state, stoppedBecause: null };
+    return {
+      ...withoutLate(vm),
+      wantedRunState: state === "paused" ? state : "running",
+      runState: state,
+      stoppedBecause: null,
+    };
   if (hasEnded(vm)) return vm;
   if (state === "frozen") return { ...vm, runState: "frozen" };
   return { ...vm, runState: vm.wantedRunState === "stopped" && vm.migrationId === null ? "stopping" : state };

@@ -48,6 +48,8 @@ async function admitOnce(ports: Ports, clusterId: string): Promise<Admission[]> 
 }
 
 export function isFree({ slot, session }: HostPlaces, nowMs: number): boolean {
+  // One that is to tell what it has is given its slot by that.
+  if (session.value.recovery) return false;
   return slot.value.migration === null && isAlive(session.value, nowMs) && hostTrouble(session.value) === null;
 }
 

@@ -11,8 +11,9 @@ import { firstToken } from "../domain/tokens.ts";
 import { vmEvents } from "../domain/vms.ts";
 import type { Ports } from "../ports/ports.ts";
 import type { CommitOutcome } from "../ports/table.ts";
+import { admitNext } from "./admit-next.ts";
 import { ringAll } from "./agent-call.ts";
-import { countsNow, type InventoryPage } from "./inventories.ts";
+import { countsNow, forgetInventories, type InventoryPage } from "./inventories.ts";
 import { Batch, type Place, type Stored } from "./items.ts";
 import { copyPrefix, hostPartition, inventoriesPartition, keys, queuePartition, vmsPartition } from "./keys.ts";
 import { type HostPlaces, readAll, readCluster, readHosts, readPlaces } from "./read.ts";
@@ -32,8 +33,6 @@ type Recovering = {
   at: number;
 };
 
-const changesAtOnce = 50;
-
 /** @returns whether the cluster is open again by this */
 export async function reopen(ports: Ports, clusterId: string): Promise<boolean> {
   const recovery = await readRecovery(ports, clusterId);
@@ -43,7 +42,7 @@ export async function reopen(ports: Ports, clusterId: string): Promise<boolean> 
   const { value: cluster } = await readCluster(ports, clusterId);
   const hosts = await readHosts(ports, clusterId, cluster?.hosts ?? []);
   if (recovery.value.kind === "open") {
-    await settleLateHosts(ports, clusterId, hosts);
+    if (await settleLateHosts(ports, clusterId, hosts)) await admitNext(ports, clusterId);
     return false;
   }
   if (awaitedOf(hosts).length > 0) return false;
@@ -161,23 +160,13 @@ async function open(ports: Ports, recovering: Recovering): Promise<boolean> {
     batch.put(slot, recoverSlot(clusterId, hostId, slot.value, underWay));
   }
   if (!(await hasCommitted(commitStep(ports, "cluster-reopened", batch.changes)))) return false;
-  await forgetInventories(ports, recovering);
+  // Those who come back late are judged by them as well.
+  if (recovering.lost.size === 0) await forgetInventories(ports, clusterId);
   await ringAll(
     ports,
     hosts.map(({ hostId }) => ({ clusterId, hostId })),
   );
   return true;
-}
-
-/** They count no more; more of them may be there than one commit takes. */
-async function forgetInventories(ports: Ports, { clusterId, lost, at }: Recovering): Promise<void> {
-  const inventories = await readAll<InventoryPage>(ports, inventoriesPartition(clusterId));
-  const done = inventories.filter(({ value }) => !lost.has(value.hostId));
-  for (let start = 0; start < done.length; start += changesAtOnce) {
-    const batch = new Batch({ clusterId, by: "restore", at });
-    for (const place of done.slice(start, start + changesAtOnce)) batch.remove(place);
-    await hasCommitted(commitStep(ports, "inventories-forgotten", batch.changes));
-  }
 }
 
 async function readUnderWay(

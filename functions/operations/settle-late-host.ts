@@ -2,54 +2,71 @@
 // brought to what the records say by now. A copy that another one has superseded is told to go (rule 8), and nothing
 // else is.
 
+import type { Assignment } from "../../schemas/agent.ts";
 import type { HostInventory } from "../domain/last-run.ts";
 import { recoverLate, staysOwed } from "../domain/late-host.ts";
-import type { CopyDuty, MigrationState, Slot, VmRecord } from "../domain/records.ts";
+import type { CopyDuty, MigrationState, Session, Slot, VmRecord } from "../domain/records.ts";
 import { recoveredEvents, recoverSlot } from "../domain/recovery.ts";
-import { isDeclaredLost } from "../domain/session.ts";
+import { hasTold, isDeclaredLost } from "../domain/session.ts";
 import { inventoryOf } from "../domain/standings.ts";
 import { vmEvents } from "../domain/vms.ts";
 import type { Ports } from "../ports/ports.ts";
-import { readInventory } from "./inventories.ts";
+import { forgetInventories, type InventoryPage, readInventory } from "./inventories.ts";
 import { Batch, type Place } from "./items.ts";
-import { copyPrefix, hostPartition, keys } from "./keys.ts";
+import { copyPrefix, hostPartition, inventoriesPartition, keys } from "./keys.ts";
 import { type HostPlaces, readAll, readOne, readPlaces } from "./read.ts";
 import { retryConflicts } from "./retry.ts";
 
-type Told = Awaited<ReturnType<typeof readInventory>>;
 /** What one of them has is judged by what all of them tell, and by who is lost to this moment. */
-type Others = { told: HostInventory[]; lost: ReadonlySet<string> };
+type Others = {
+  told: HostInventory[];
+  /** What those had told that have taken up their work since. */
+  settled: HostInventory[];
+  lost: ReadonlySet<string>;
+};
 
-export async function settleLateHosts(ports: Ports, clusterId: string, hosts: readonly HostPlaces[]): Promise<void> {
-  const hasNotTold = ({ session: { value } }: HostPlaces) =>
-    isDeclaredLost(value) || (value.recovery?.kind === "recovering" && value.recovery.reportedAt === null);
-  const lost = new Set(hosts.filter(hasNotTold).map(({ hostId }) => hostId));
-  const late = hosts.filter(({ session: { value } }) => {
-    return value.recovery?.kind === "recovering" && value.recovery.reportedAt !== null;
-  });
-  const inventories = new Map<HostPlaces, Told>();
-  for (const host of late) {
-    lost.delete(host.hostId);
-    inventories.set(host, await readInventory(ports, clusterId, host));
+/** @returns whether any of them takes up its work by this */
+export async function settleLateHosts(ports: Ports, clusterId: string, hosts: readonly HostPlaces[]): Promise<boolean> {
+  const isHere = ({ session: { value } }: HostPlaces) => value.recovery?.kind !== "recovering";
+  const isLate = ({ session }: HostPlaces) => hasTold(session.value);
+  const isLost = (host: HostPlaces) => isDeclaredLost(host.session.value) || (!isHere(host) && !isLate(host));
+  const lost = new Set(hosts.filter(isLost).map(({ hostId }) => hostId));
+  const inventories = new Map<string, HostInventory | null>();
+  for (const host of hosts.filter(isLate)) {
+    inventories.set(host.hostId, await readInventory(ports, clusterId, host));
   }
-  for (const [host, inventory] of inventories) {
-    inventories.delete(host);
-    const told = [...inventories.values()].flatMap((other) => (other.told ? [other.told] : []));
-    const isSettled = await settleLateHost(ports, clusterId, host, inventory, { told, lost });
-    if (!isSettled) return; // The others are not judged without its word; the next heartbeat tries again.
+  if (inventories.size === 0) return false;
+  let isAny = false;
+  const settled = await readSettled(ports, clusterId, new Set(hosts.filter(isHere).map(({ hostId }) => hostId)));
+  for (const [hostId, inventory] of inventories) {
+    inventories.delete(hostId);
+    const told = [...inventories.values()].filter((other) => other !== null);
+    const isSettled = await settleLateHost(ports, clusterId, hostId, inventory, { told, settled, lost });
+    if (!isSettled) return isAny; // The others are not judged without its word; the next heartbeat tries again.
+    if (inventory) settled.push(inventory);
+    isAny = true;
   }
+  if (hosts.every((host) => isHere(host) || isLate(host))) await forgetInventories(ports, clusterId);
+  return isAny;
+}
+
+async function readSettled(ports: Ports, clusterId: string, here: ReadonlySet<string>): Promise<HostInventory[]> {
+  const { restoreEpoch } = ports.settings;
+  const pages = await readAll<InventoryPage>(ports, inventoriesPartition(clusterId));
+  return pages
+    .map(({ value }) => value)
+    .filter((page) => here.has(page.hostId) && (page.restoreEpoch ?? restoreEpoch) === restoreEpoch);
 }
 
 /** @returns false where it could not be brought to an end now */
-
 async function settleLateHost(
   ports: Ports,
   clusterId: string,
-  { hostId }: HostPlaces,
-  { told, places }: Told,
+  hostId: string,
+  told: HostInventory | null,
   others: Others,
 ): Promise<boolean> {
-  if (!told) return true;
+  if (!told) return false;
   const vmIds = new Set([
     ...told.copies.map(({ vmId }) => vmId),
     ...told.parts.map(({ assignment }) => assignment.vmId),
@@ -60,27 +77,32 @@ async function settleLateHost(
     );
     if (retried.kind === "busy") return false;
   }
-  const heard = await retryConflicts<null>(ports, "late-host-heard", async () => {
-    const session = await readOne<HostPlaces["session"]["value"]>(ports, keys.session(clusterId, hostId));
+  const heard = await retryConflicts(ports, "late-host-heard", async () => {
+    const session = await readOne<Session>(ports, keys.session(clusterId, hostId));
     const slot = await readOne<Slot>(ports, keys.slot(clusterId, hostId));
-    if (!session.value?.recovery || !slot.value) return { kind: "done", result: null };
+    if (!session.value || !hasTold(session.value) || !slot.value) return { kind: "done", result: false };
     const batch = new Batch({ clusterId, by: "control-plane", at: ports.clock.nowMs() });
     batch.put(session, { ...session.value, recovery: null, lost: null });
-    batch.put(slot, recoverSlot(clusterId, hostId, slot.value, await readUnderWay(ports, clusterId, told)));
-    for (const place of places) batch.remove(place);
-    return { kind: "commit", changes: batch.changes, result: null };
+    batch.put(slot, recoverSlot(clusterId, hostId, slot.value, await readUnderWay(ports, clusterId, told, slot.value)));
+    return { kind: "commit", changes: batch.changes, result: true };
   });
-  return heard.kind === "done";
+  return heard.kind === "done" && heard.result;
 }
 
-async function readUnderWay(ports: Ports, clusterId: string, { parts }: HostInventory) {
+/** What it is not done with: by what it told, or by its slot, where it has lost its journal. */
+async function readUnderWay(ports: Ports, clusterId: string, { parts }: HostInventory, slot: Slot) {
+  const told = parts.map(({ assignment }) => assignment);
+  const held = slot.migration ? [slot.migration.assignment] : [];
+  const isOver = ({ migrationId }: Assignment) =>
+    parts.some(({ over, assignment }) => over && assignment.migrationId === migrationId);
+  const assignments = [...told, ...held].filter((assignment) => !isOver(assignment));
   const places = await readPlaces<MigrationState>(
     ports,
-    parts.map(({ assignment }) => keys.migration(clusterId, assignment.migrationId)),
+    assignments.map(({ migrationId }) => keys.migration(clusterId, migrationId)),
   );
-  return parts.flatMap(({ over, assignment }, index) => {
+  return assignments.flatMap((assignment, index) => {
     const migration = places[index]?.value;
-    return migration && !over && migration.stage !== "ended" ? [{ migration, assignment }] : [];
+    return migration && migration.stage !== "ended" ? [{ migration, assignment }] : [];
   });
 }
 
@@ -89,26 +111,31 @@ async function settleVm(
   clusterId: string,
   told: HostInventory,
   vmId: string,
-  { told: alsoTold, lost: lostHosts }: Others,
+  { told: alsoTold, settled: settledTold, lost: lostHosts }: Others,
 ) {
   const { hostId } = told;
   const at = ports.clock.nowMs();
+  const session = await readOne<Session>(ports, keys.session(clusterId, hostId));
+  // Another life of it may have begun, which is to tell anew, or it was declared lost again.
+  if (!session.value || !hasTold(session.value)) return { kind: "done", result: null } as const;
   const vm = await readOne<VmRecord>(ports, keys.vm(clusterId, vmId));
-  const { copies, parts: allParts } = inventoryOf([told], lostHosts, vmId);
-  const parts = allParts.filter(({ over }) => !over);
+  const { copies, parts } = inventoryOf([told], lostHosts, vmId);
   const others = inventoryOf(alsoTold, lostHosts, vmId);
+  const settled = inventoryOf(settledTold, lostHosts, vmId);
   const migrations = new Map<string, Place<MigrationState>>();
-  for (const { assignment } of parts) {
-    const { migrationId } = assignment;
+  const underWay = [...parts, ...others.parts, ...settled.parts].filter(({ over }) => !over);
+  const named = [vm.value?.migrationId ?? [], underWay.map(({ assignment }) => assignment.migrationId)].flat(2);
+  for (const migrationId of new Set(named)) {
     migrations.set(migrationId, await readOne<MigrationState>(ports, keys.migration(clusterId, migrationId)));
   }
   const known = [...migrations.values()].flatMap(({ value }) => (value ? [value] : []));
   const context = { clusterId, restoreEpoch: ports.settings.restoreEpoch, at };
   const late = recoverLate(
-    { hostId, vmId, vm: vm.value, migrations: known, copies, parts, others, lostHosts },
+    { hostId, vmId, vm: vm.value, migrations: known, copies, parts, others, settled, lostHosts },
     context,
   );
   const batch = new Batch({ clusterId, by: "control-plane", at });
+  batch.check(session);
   batch.check(vm);
   if (late.vm) {
     batch.put<VmRecord>(vm, late.vm);

@@ -8,7 +8,7 @@ import { production, type Rules } from "./world/rules.ts";
 import { backUp } from "./world/table.ts";
 import { firstToken, type Guest, type Host, hostIds, type Move, type Table, type World } from "./world/world.ts";
 
-const freshTable: Table = { state: "served", epoch: 0, backup: null, forgotten: [] };
+const freshTable: Table = { state: "served", epoch: 0, backup: null, forgotten: [], settled: [] };
 
 export type Setting = Options & {
   hosts: number;
@@ -109,6 +109,7 @@ function initialWorld({ hosts, vms, features, isBackedUpAtFirst }: Setting, rule
       isDeclaredLost: false,
       isFrozen: false,
       isBehind: false,
+      isLate: false,
       told: null,
     });
   }

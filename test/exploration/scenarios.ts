@@ -146,6 +146,14 @@ export const scenarios: Scenario[] = [
     isQuick: false,
   },
   {
+    name: "hosts are called lost as the table goes back",
+    bound:
+      "2 hosts, 1 migration that the backup knows nothing of, restored at any time; either host or both declared lost before they told, back at any time",
+    setting: one(["restores", "called-lost"], { hosts: 2, isBackedUpAtFirst: true }),
+    faults: 0,
+    isQuick: false,
+  },
+  {
     name: "stopped and started",
     bound: "1 VM, 1 migration, a stop at any time, a start from disk on any host, no fault",
     setting: one(["stop", "start"], { startsPerVm: 1 }),

@@ -257,6 +257,23 @@ test("a host that was declared lost is not waited for; it comes back, tells what
   assert.equal((await ownerOf(after, "vm-1")).hostId, "host-b");
 });
 
+test("what a host told before it was declared lost counts no more, also once the cluster is open", async () => {
+  const { world, table } = await makeRestorable(["host-a", "host-b"]);
+  await runVm(world, "vm-1", "host-a");
+  const { copyId, fencingToken } = await ownerOf(world, "vm-1");
+  const after = await restored(world, table);
+  const a = world.host("host-a");
+  await tell(a, [{ vmId: "vm-1", copyId, lockToken: fencingToken }]);
+  after.clock.nowMs += 3_600_000;
+  const loss = { incarnation: a.incarnation, reason: "power cut in rack 7", statement: lostStatement };
+  ok(await after.request("POST", "/hosts/host-a/declare-lost", loss));
+  await tell(world.host("host-b"));
+  for (let beat = 0; beat < 2; beat++) await tidy(after.ports, cluster);
+  ok(await world.host("host-b").heartbeat());
+  assert.equal((await ownerOf(after, "vm-1")).runState, "guest-lost");
+  assert.equal((await a.heartbeat()).body.code, "incarnation-ended");
+});
+
 test("a VM that is started on a host before that has told what it had: what it then tells does not undo the start", async () => {
   const { after, a, copyId, fencingToken } = await reopenedWithoutHostA();
   a.reboot();

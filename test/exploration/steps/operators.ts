@@ -5,9 +5,10 @@ import { dutyOf, hasEnded, isOwner } from "../../../functions/domain/vms.ts";
 import { feedSource } from "../world/agents.ts";
 import { context, motionOf, putMotion, seeAtRest } from "../world/control-plane.ts";
 import { endCopy } from "../world/copies.ts";
-import { mayDecide } from "../world/table.ts";
+import { isShut, mayDecide } from "../world/table.ts";
 import {
   blame,
+  type Copy,
   guestAt,
   type Host,
   hostAt,
@@ -47,7 +48,8 @@ export function operatorSteps(adders: Adders): void {
   }
   for (let v = 0; v < before.vms.length; v += 1)
     for (const owed of guestAt(before, v).owed ?? []) oweStep(adders, v, owed);
-  if (!options.features.has("operator")) return;
+  // While the cluster recovers, other things follow from it (steps/restores.ts), and nothing is forced.
+  if (!options.features.has("operator") || (before.table && before.table.state !== "served")) return;
   for (const [h, host] of before.hosts.entries()) {
     const isOff = host.agent === "gone" || (options.features.has("lies") && host.isAway);
     if (!isOff || host.isDeclaredLost || !isInvolved(before, h)) continue;
@@ -79,14 +81,17 @@ function declareLost(world: World, h: number): void {
     const migration = world.moves.find(({ record }) => record.id === vm.migrationId)?.record ?? null;
     const after = world.rules.lostWithHost(vm, hostIds[h] as string, sessionOf(hostAt(world, h)), migration, 0);
     if (after) world.vms[v] = after;
-    const copies = guestAt(world, v).copies;
-    if (copies.some((copy) => copy.host === h && copy.machine !== "ended")) {
-      putGuest(world, v, {
-        copies: copies.map((copy) =>
-          copy.host === h && copy.machine !== "ended" ? { ...copy, isDisowned: true } : copy,
-        ),
-      });
-    }
+  }
+  countAsLost(world, h);
+}
+
+/** An operator answers for what executes on it meanwhile, and nothing counts any more that it has sent. */
+export function countAsLost(world: World, h: number): void {
+  for (const v of world.vms.keys()) {
+    const { copies } = guestAt(world, v);
+    const isThere = (copy: Copy) => copy.host === h && copy.machine !== "ended";
+    if (!copies.some(isThere)) continue;
+    putGuest(world, v, { copies: copies.map((copy) => (isThere(copy) ? { ...copy, isDisowned: true } : copy)) });
   }
   if (!world.rules.habits.refusesTheLost) return;
   for (const { m, side } of sidesAt(world, h)) {
@@ -121,6 +126,8 @@ export function putOwed(world: World, v: number, owed: Owed[]): void {
 export function beHeardAgain(world: World, h: number): void {
   if (!hostAt(world, h).isDeclaredLost) return;
   putHost(world, h, { isDeclaredLost: false });
+  // While it is to tell what it has, its duties wait for that.
+  if (isShut(world, h)) return;
   const { slot } = hostAt(world, h);
   for (const v of world.vms.keys()) {
     const owed = guestAt(world, v).owed ?? [];
@@ -134,7 +141,7 @@ export function beHeardAgain(world: World, h: number): void {
 }
 
 /** Its host was not lost after all, and the record still names it. */
-function ownAgain(world: World, v: number, copyId: string): void {
+export function ownAgain(world: World, v: number, copyId: string): void {
   if (!guestAt(world, v).copies.some(({ id, isDisowned }) => id === copyId && isDisowned)) return;
   putGuest(world, v, {
     copies: guestAt(world, v).copies.map((copy) => {

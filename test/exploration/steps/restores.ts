@@ -3,7 +3,7 @@
 import { underWay } from "../../../functions/domain/standings.ts";
 import { firstToken } from "../../../functions/domain/tokens.ts";
 import { dropRole, raiseToken, recoverRole } from "../world/agents.ts";
-import { clusterId, plain, slotAt } from "../world/control-plane.ts";
+import { clusterId, moveNumber, plain, slotAt, slotOf } from "../world/control-plane.ts";
 import { takeBackAtGate } from "../world/copies.ts";
 import { inventoryOf } from "../world/inventory.ts";
 import { backUp, goBack, isShut } from "../world/table.ts";
@@ -23,11 +23,12 @@ import {
   vmOf,
   type World,
 } from "../world/world.ts";
-import { putOwed } from "./operators.ts";
+import { lateSteps } from "./late-hosts.ts";
+import { countAsLost, putOwed } from "./operators.ts";
 import type { Adders } from "./steps.ts";
 
 export function restoreSteps(adders: Adders, { state, epoch, backup }: Table): void {
-  const { before, add } = adders;
+  const { before, add, options } = adders;
   const { habits } = before.rules;
   if (state === "served" && epoch === 0 && !backup) add("the table is backed up", "wish", backUp);
   if (state === "served" && backup) add("the table goes back", "wish", goBack);
@@ -36,22 +37,36 @@ export function restoreSteps(adders: Adders, { state, epoch, backup }: Table): v
   }
   for (const [h, host] of before.hosts.entries()) {
     if (host.agent !== "up" || host.isAway) continue;
-    if (!host.isFrozen && isShut(before, h)) {
+    if (!host.isFrozen && !host.isDeclaredLost && isShut(before, h)) {
       add(`${hostIds[h]} hears that the table went back`, "plain", (world) => freeze(world, h));
     }
-    if (host.isFrozen && state === "recovering" && canTell(before, h)) {
+    const isAsked = state === "recovering" || (state === "served" && host.isLate && !host.told);
+    if (host.isFrozen && isAsked && !host.isDeclaredLost && canTell(before, h)) {
       add(`${hostIds[h]} tells what it has`, "plain", (world) => tell(world, h));
     }
-    if (host.isFrozen && state === "served") add(`${hostIds[h]} goes on`, "plain", (world) => thaw(world, h));
+    if (host.isFrozen && state === "served" && !host.isLate)
+      add(`${hostIds[h]} goes on`, "plain", (world) => thaw(world, h));
   }
-  const told = before.hosts.filter(({ told }) => told !== null).length;
-  const isAwaited = habits.awaitsAll ? told < before.hosts.length : told === 0;
-  if (state === "recovering" && !isAwaited) add("the cluster opens again", "plain", reopen);
+  if (state === "served") lateSteps(adders);
+  if (state !== "recovering") return;
+  const awaited = before.hosts.filter(({ told, isDeclaredLost }) => told === null && !isDeclaredLost).length;
+  if (habits.awaitsAll ? awaited === 0 : awaited < before.hosts.length) {
+    add("the cluster opens again", "plain", reopen);
+  }
+  if (!options.features.has("called-lost")) return;
+  for (const [h, { isDeclaredLost, told }] of before.hosts.entries()) {
+    if (isDeclaredLost || told) continue;
+    add(`an operator declares ${hostIds[h]} lost, which has not told`, "wish", (world) => {
+      putHost(world, h, { isDeclaredLost: true });
+      countAsLost(world, h);
+    });
+  }
 }
 
 function beginRecovery(world: World): void {
   if (world.table) world.table = { ...world.table, state: "recovering", epoch: 1 };
-  for (const h of world.hosts.keys()) putHost(world, h, { isBehind: false, isDeclaredLost: false, told: null });
+  for (const h of world.hosts.keys())
+    putHost(world, h, { isBehind: false, isDeclaredLost: false, isLate: false, told: null });
 }
 
 /** It decides nothing any more; what was begun before comes to its end first. */
@@ -101,18 +116,19 @@ function reopen(world: World): void {
   const { table, rules } = world;
   if (!table) return;
   const context = { clusterId, restoreEpoch: table.epoch, at: 0 };
-  const told = world.hosts.flatMap((host) => host.told ?? []);
+  const lost = new Set(world.hosts.flatMap(({ isDeclaredLost }, h) => (isDeclaredLost ? [hostIds[h] as string] : [])));
+  const told = world.hosts.flatMap((host) => (host.isDeclaredLost ? [] : (host.told ?? [])));
   const known = world.moves.filter((_, m) => !table.forgotten.includes(m)).map(({ record }) => record);
   const slots = world.hosts.map((_, h) => slotAt(world, h));
   const drawn = new Set<number>();
-  for (const standing of rules.standingsOf(world.vms, known, told, new Set())) {
+  for (const standing of rules.standingsOf(world.vms, known, told, lost)) {
     const v = world.vms.findIndex(({ vmId }) => vmId === standing.vmId);
     const recovered = rules.recoverVm(standing, context);
     if (!recovered) continue;
     world.vms[v] = recovered.vm;
     for (const migration of recovered.migrations) {
-      drawn.add(Number(migration.id.slice(4)));
-      putMove(world, Number(migration.id.slice(4)), { record: plain(migration) });
+      drawn.add(moveNumber(migration.id));
+      putMove(world, moveNumber(migration.id), { record: plain(migration) });
     }
     const { owner } = vmAt(world, v);
     putOwed(
@@ -128,18 +144,14 @@ function reopen(world: World): void {
   const records = world.moves.map(({ record }) => record);
   const open = underWay(records, slots, told);
   for (const [h, slot] of slots.entries()) {
-    const { migration } = rules.recoverSlot(clusterId, hostIds[h] as string, slot, open);
+    const isLate = hostAt(world, h).isDeclaredLost;
     putHost(world, h, {
-      slot: migration && {
-        move: Number(migration.migrationId.slice(4)),
-        side: migration.role,
-        isClaimed: migration.claimed,
-        lostClaim: false,
-      },
+      slot: slotOf(rules.recoverSlot(clusterId, hostIds[h] as string, slot, open)),
       told: null,
+      isLate,
     });
   }
-  world.table = { ...table, state: "served", forgotten };
+  world.table = { ...table, state: "served", forgotten, settled: lost.size > 0 ? told : [] };
 }
 
 /** Nobody told of it: for the table it has never been. */

@@ -35,6 +35,7 @@ export type Feature =
   | "operator" // an operator declares a host lost that is gone, and forces its guests
   | "lies" // and one that is only cut off
   | "restores" // the table goes back to a backup that was made at any time
+  | "called-lost" // while the cluster recovers, an operator declares any host lost that has not told yet
   | "volumes" // the shared volume cannot be reached when a lock file is to be taken back
   | "cancel" // a user cancels
   | "stop" // a user stops a virtual machine

@@ -68,7 +68,14 @@ function moveSteps({ before, add, options }: Adders, v: number): void {
   const from = hostIds.indexOf(vm.owner.hostId);
   if (hostAt(before, from).slot) return;
   for (const [to, host] of before.hosts.entries()) {
-    if (to === from || host.slot || host.agent !== "up" || host.isDeclaredLost || isTwinOfEarlier(before, to, from))
+    if (
+      to === from ||
+      host.slot ||
+      host.agent !== "up" ||
+      host.isDeclaredLost ||
+      host.isLate ||
+      isTwinOfEarlier(before, to, from)
+    )
       continue;
     add(`${vm.vmId} is to move from ${hostIds[from]} to ${hostIds[to]}`, "wish", (world) => openMove(world, v, to));
   }

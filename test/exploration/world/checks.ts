@@ -66,7 +66,7 @@ function checkHost(world: World, h: number): void {
 /** Everybody is done: every guest where its record says, or ended and known to be; nothing is left over. */
 export function isSettled(world: World): boolean {
   if (world.table && world.table.state !== "served") return false;
-  if (world.hosts.some(({ isFrozen }) => isFrozen)) return false;
+  if (world.hosts.some(({ isFrozen, isLate, agent }) => isFrozen || (isLate && agent !== "gone"))) return false;
   for (const { slot, agent, isDeclaredLost } of world.hosts) {
     if (slot || (agent !== "up" && !(agent === "gone" && isDeclaredLost))) return false;
   }

@@ -12,6 +12,7 @@ import type { EndReason, MigrationRecord } from "../../../schemas/migration.ts";
 import { isRefused } from "./agents.ts";
 import {
   blame,
+  type Host,
   hostAt,
   hostIds,
   hostOf,
@@ -62,6 +63,14 @@ export function slotAt(world: World, h: number): Slot {
   };
   return { assignmentsRevision: 0, migration };
 }
+
+/** As a host of this world has it. */
+export function slotOf({ migration }: Slot): Host["slot"] {
+  if (!migration) return null;
+  const { migrationId, role: side, claimed: isClaimed } = migration;
+  return { move: moveNumber(migrationId), side, isClaimed, lostClaim: false };
+}
+export const moveNumber = (migrationId: string): number => Number(migrationId.slice(4));
 
 export function motionOf(world: World, m: number): Motion {
   const { record } = moveAt(world, m);

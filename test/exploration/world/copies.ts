@@ -207,7 +207,9 @@ export function destroyCopy(world: World, m: number, at: Side): void {
   const { verdict } = move.record;
   const vm = vmAt(world, vmOf(move));
   const isNamed = vm.owner?.copyId === move.record[at].copyId;
-  if (copy && at === "source" && copy.machine === "stopped") {
+  // By what was told before the table went back: the guest has run elsewhere since.
+  const isBehind = (world.table?.epoch ?? 0) > 0 && copy?.isCurrent === false;
+  if (copy && at === "source" && copy.machine === "stopped" && !isBehind) {
     const isOver = verdict.kind === "forced" || (verdict.kind === "committed" && verdict.confirmed !== null);
     // Its host was declared lost, and an operator had the guest started elsewhere after all.
     const isSuperseded = vm.migrationId === null && vm.fencingToken > verdict.token;

@@ -5,6 +5,7 @@ import { mayActOn } from "../../../agents/domain/role.ts";
 import { advanceSource, recoverSource } from "../../../agents/domain/source.ts";
 import { seeCopy } from "../../../functions/domain/copies.ts";
 import { forceAtRest, lostEnds, refuseTakeBack, wishTakeBack } from "../../../functions/domain/force.ts";
+import { recoverLate } from "../../../functions/domain/late-host.ts";
 import { lostWithHost, revisedDuty, supersededDuty } from "../../../functions/domain/lost-host.ts";
 import { decideMotion, loseHost, recordSeen, requestCancel, settle } from "../../../functions/domain/motion.ts";
 import { recoverSlot, recoverVm } from "../../../functions/domain/recovery.ts";
@@ -32,6 +33,7 @@ export type Rules = {
   supersededDuty: typeof supersededDuty;
   recoverVm: typeof recoverVm;
   recoverSlot: typeof recoverSlot;
+  recoverLate: typeof recoverLate;
   standingsOf: typeof standingsOf;
   stampFor: typeof stampFor;
   mayActOn: typeof mayActOn;
@@ -117,6 +119,7 @@ export const production: Rules = {
   supersededDuty,
   recoverVm,
   recoverSlot,
+  recoverLate,
   standingsOf,
   stampFor,
   mayActOn,

@@ -5,8 +5,9 @@ import { hostAt, putHost, putMove, putQueue, type World } from "./world.ts";
 /** Every request of this host is refused: the table went back, or recovers from that. */
 export function isShut(world: World, h: number): boolean {
   const { table } = world;
-  if (!table || table.state === "served") return false;
   const { standsStill, noticesTheTable } = world.rules.habits;
+  if (table?.state === "served" && hostAt(world, h).isLate) return standsStill;
+  if (!table || table.state === "served") return false;
   if (table.state === "recovering") return standsStill;
   return noticesTheTable && !hostAt(world, h).isBehind;
 }

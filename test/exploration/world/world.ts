@@ -57,7 +57,9 @@ export type Host = {
   isFrozen: boolean;
   /** Nothing was acknowledged to it since the backup: it cannot notice by itself that the table went back. */
   isBehind: boolean;
-  /** What it has told while the cluster recovers. */
+  /** The cluster opened again without it: it is to tell what it has before it takes up its work. */
+  isLate: boolean;
+  /** What it has told while the cluster recovers, or as one that is late. */
   told: HostInventory | null;
 };
 
@@ -68,6 +70,8 @@ export type Table = {
   backup: { vms: VmRecord[]; records: MigrationState[]; slots: Host["slot"][] } | null;
   /** Migrations that the restored table does not know. */
   forgotten: number[];
+  /** What hosts told that have taken up their work, for as long as others are to tell. */
+  settled: HostInventory[];
 };
 
 /** Something under way: a command not yet carried out, or an answer not yet heard. */

@@ -20,6 +20,7 @@ const late = (changes: Partial<LateStanding>): LateStanding => ({
   copies: [],
   parts: [],
   others: { copies: [], parts: [] },
+  settled: { copies: [], parts: [] },
   lostHosts: new Set(),
   ...changes,
 });
@@ -31,6 +32,7 @@ test("a late host whose guest nobody has is believed: what it has is all there i
     runState: "guest-lost",
     wantedRunState: "stopped",
     stoppedBecause: "host-declared-lost",
+    mayBeLate: true,
   } as const;
   const back = recoverLate(late({ vm: lostVm, copies: [bare(copyOf(source))] }), context);
   assert.deepEqual([back.vm?.owner, back.vm?.runState, back.vm?.fencingToken], [source, "running", firstToken(3) + 1]);
@@ -57,6 +59,7 @@ test("a migration that a late host's guest ended in waits for nothing but that h
     runState: "guest-lost",
     wantedRunState: "stopped",
     stoppedBecause: "host-declared-lost",
+    mayBeLate: true,
   } as const;
   const standing = late({
     hostId: "host-b",
@@ -83,8 +86,8 @@ test("a late host undoes nothing that was decided without it: its copies are tol
     { vmId: "vm-1", copyId: "copy_A", fencingToken: firstToken(3) + 5, spec, wantedRunState: "stopped", hasRun: true },
   ]);
   for (const vm of [
-    { ...atRest, stoppedBecause: "host-declared-lost", migrationId: "mig_9" },
-    { ...atRest, stoppedBecause: "host-declared-lost", deleted: true },
+    { ...atRest, stoppedBecause: "host-declared-lost" },
+    { ...atRest, mayBeLate: true, deleted: true },
     { ...atRest, stoppedBecause: "killed", runState: "guest-lost" },
   ] as const) {
     assert.equal(recoverLate(late({ vm, copies: [bare(copyOf(third))] }), context).vm, vm);

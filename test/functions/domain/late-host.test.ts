@@ -1,10 +1,15 @@
-// A host that was counted as lost and comes back: which of its duties stay.
+// A host that was counted as lost and comes back: which of its duties stay, and what becomes of a guest that nobody has
+// run since the restore.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { HostInventory } from "../../../functions/domain/last-run.ts";
-import { type LateRecovery, staysOwed } from "../../../functions/domain/late-host.ts";
+import type { HostInventory, Part } from "../../../functions/domain/last-run.ts";
+import { type LateRecovery, type LateStanding, recoverLate, staysOwed } from "../../../functions/domain/late-host.ts";
+import type { MigrationState, VmRecord } from "../../../functions/domain/records.ts";
+import { firstToken } from "../../../functions/domain/tokens.ts";
+import { endGuest, hostLost, startVm } from "../../../functions/domain/vms.ts";
+import type { InventoryCopy } from "../../../schemas/inventory.ts";
 import { spec } from "../../support/assignments.ts";
-import { runningVm } from "../support/motions.ts";
+import { admitted, destination, runningVm, source, third } from "../support/motions.ts";
 
 const here = { hostId: "host-a", copyId: "copy_A" };
 const copy: HostInventory["copies"][number] = {
@@ -43,4 +48,199 @@ test("a duty stays where the guest was started here since the host told what it 
   assert.equal(staysOwed(here, [], owned({ owner: here, runState: "stopped" })), false);
   assert.equal(staysOwed(here, [], owned({ owner: { ...here, hostId: "host-b" } })), false);
   assert.equal(staysOwed(here, [], owned({ owner: { ...here, copyId: "copy_B" } })), false);
+});
+
+const slot = admitted({}).slots.source;
+assert.ok(slot?.migration);
+const { assignment } = slot.migration;
+const context = { clusterId: "test", restoreEpoch: 3, at: 1_000_000 };
+const epoch = firstToken(3);
+
+const copyOf = (copyId: string, changes: Partial<InventoryCopy> = {}): InventoryCopy => ({
+  ...copy,
+  copyId,
+  ...changes,
+});
+const partOf = (role: "source" | "destination", changes: Partial<Part> = {}): Part => ({
+  role,
+  assignment,
+  recordToken: 7,
+  commitSent: role === "destination",
+  runIntent: 0,
+  runRefused: 0,
+  arrivesPaused: false,
+  relinquished: false,
+  over: false,
+  ...changes,
+});
+const past = copyOf("copy_A", { machine: "stopped", migrationId: "mig_1", gate: "past", isAtGate: true });
+const loaded = copyOf("copy_B", { machine: "loaded", lockToken: null, migrationId: "mig_1" });
+const ran = copyOf("copy_B", { lockToken: 8, migrationId: "mig_1" });
+const of = <T>(hostId: string, ...things: T[]) => things.map((thing) => ({ ...thing, hostId }));
+
+/** As the recovery leaves it: nobody has been heard of who has the guest. */
+const lostVm: VmRecord = {
+  ...runningVm({ migrationId: null, owner: source, fencingToken: epoch + 1 }),
+  runState: "guest-lost",
+  wantedRunState: "stopped",
+  stoppedBecause: "host-declared-lost",
+  mayBeLate: true,
+};
+/** host-a told that it stands past its gate, and its destination host-b was lost. */
+const forWantOfWord = (changes: Partial<MigrationState> = {}): MigrationState => ({
+  ...admitted({}).migration,
+  verdict: { kind: "committed", token: epoch + 1, confirmed: null },
+  seen: {
+    source: null,
+    destination: { state: "gone", because: "host-declared-lost", detail: "", underToken: epoch + 1 },
+  },
+  holds: { source: true, destination: true },
+  ...changes,
+});
+const late = (hostId: string, changes: Partial<LateStanding>): LateStanding => ({
+  hostId,
+  vmId: "vm-1",
+  vm: lostVm,
+  migrations: [],
+  copies: [],
+  parts: [],
+  others: { copies: [], parts: [] },
+  settled: { copies: [], parts: [] },
+  lostHosts: new Set(),
+  ...changes,
+});
+const sourceTold = { copies: of("host-a", past), parts: of("host-a", partOf("source")) };
+const heldVm: VmRecord = { ...lostVm, owner: destination, migrationId: "mig_1" };
+const awaiting = (changes: Partial<LateStanding>): LateStanding =>
+  late("host-b", { vm: heldVm, migrations: [forWantOfWord()], settled: sourceTold, ...changes });
+
+test("a commit for want of its destination's word stands where that one is at work on it: it runs what is loaded there, or returns it", () => {
+  const gone = copyOf("copy_B", { machine: "ended", lockToken: null, ended: "killed" });
+  for (const copies of [[loaded], [gone]]) {
+    const standing = awaiting({ copies, parts: [partOf("destination")] });
+    const { vm, migrations } = recoverLate(standing, context);
+    assert.equal(vm, standing.vm);
+    assert.deepEqual(migrations, standing.migrations);
+  }
+});
+
+test("a commit for want of its destination's word is returned where that one was done without running it", () => {
+  const over = awaiting({ parts: [partOf("destination", { over: true })] });
+  const { vm, migrations } = recoverLate(over, context);
+  assert.deepEqual([vm?.owner, vm?.migrationId], [source, "mig_1"]);
+  assert.deepEqual([migrations[0]?.verdict.kind, migrations[0]?.verdict.token], ["returned", vm?.fencingToken]);
+  assert.deepEqual(migrations[0]?.holds, { source: true, destination: false });
+});
+
+test("a commit for want of its destination's word is confirmed by one that runs the guest and is done with the migration", () => {
+  const over = partOf("destination", { runIntent: 1, over: true });
+  const { vm, migrations, duties } = recoverLate(awaiting({ copies: [ran], parts: [over] }), context);
+  assert.deepEqual([vm?.owner, vm?.runState, vm?.mayBeLate], [destination, "running", undefined]);
+  assert.deepEqual(
+    duties.map(({ copyId, wantedRunState }) => [copyId, wantedRunState]),
+    [["copy_B", "running"]],
+  );
+  const [migration] = migrations;
+  assert.equal(migration?.verdict.kind === "committed" && migration.verdict.confirmed?.outcome, "running");
+  assert.equal(migration?.holds.source, true, "the source has yet to end its copy");
+  const withoutJournal = recoverLate(awaiting({ copies: [ran] }), context);
+  assert.deepEqual(withoutJournal.vm?.owner, destination);
+  const [held] = withoutJournal.migrations;
+  assert.deepEqual(held?.verdict, { kind: "committed", token: withoutJournal.vm?.fencingToken, confirmed: null });
+  assert.equal(held.holds.destination, true, "its slot brings the migration back to it");
+});
+
+test("a source that was asked to take its copy back is still asked: it may hold the lock file by now", () => {
+  const takeBack = { statement: "lost", refused: null };
+  const migrations = [forWantOfWord({ takeBack })];
+  const byAnother = {
+    hostId: "host-c",
+    lostHosts: new Set(["host-b"]),
+    copies: [copyOf("copy_C", { lockToken: 2, machine: "stopped" })],
+  };
+  const [drawn] = recoverLate(awaiting({ migrations, ...byAnother }), context).migrations;
+  assert.deepEqual([drawn?.verdict.kind, drawn?.takeBack], ["committed", takeBack]);
+  const back = awaiting({ migrations, copies: [loaded], parts: [partOf("destination")] });
+  assert.deepEqual(recoverLate(back, context).migrations[0]?.takeBack, takeBack);
+  const runs = awaiting({ migrations, copies: [ran], parts: [partOf("destination", { runIntent: 1, over: true })] });
+  assert.equal(recoverLate(runs, context).migrations[0]?.takeBack, null);
+});
+
+test("what a source did that took its copy back is not judged anew", () => {
+  const forced = { kind: "forced", token: epoch + 2, owner: source, statement: "lost" } as const;
+  const vm = { ...heldVm, owner: source, fencingToken: epoch + 2 };
+  const standing = awaiting({
+    vm,
+    migrations: [forWantOfWord({ verdict: forced })],
+    copies: [loaded],
+    parts: [partOf("destination")],
+  });
+  assert.equal(recoverLate(standing, context).vm, vm);
+});
+
+test("a source that stands goes on where its destination had told that it was done without running", () => {
+  const done = { copies: [], parts: of("host-b", partOf("destination", { over: true })) };
+  const standing = { copies: [past], parts: [partOf("source")] };
+  const back = recoverLate(late("host-a", { ...standing, settled: done }), context);
+  assert.deepEqual([back.vm?.owner, back.migrations[0]?.verdict.kind], [source, "aborted"]);
+  const unknown = recoverLate(late("host-a", standing), context);
+  assert.notDeepEqual(unknown.vm?.owner, source, "one without a journal may have run it");
+});
+
+test("a guest whose source has ended its copy by a record that the table forgot is with its late destination", () => {
+  const aborted = {
+    kind: "aborted",
+    token: epoch + 1,
+    by: "control-plane",
+    reason: "table-restored",
+    detail: "",
+  } as const;
+  const vm: VmRecord = { ...lostVm, migrationId: "mig_1" };
+  const settled = { copies: [], parts: of("host-a", partOf("source")) };
+  const copies = [ran];
+  const held = late("host-b", { vm, migrations: [forWantOfWord({ verdict: aborted })], settled, copies });
+  assert.deepEqual(
+    [recoverLate(held, context).vm?.owner, recoverLate(held, context).vm?.runState],
+    [destination, "running"],
+  );
+  // By the source's own report it has ended since.
+  const ended: VmRecord = { ...lostVm, runState: "stopped", stoppedBecause: "migration-over" };
+  assert.deepEqual(recoverLate(late("host-b", { vm: ended, settled, copies }), context).vm?.owner, destination);
+});
+
+test("a host is done with what the record says it is done with, whatever it had told", () => {
+  const aborted = {
+    kind: "aborted",
+    token: epoch + 1,
+    by: "control-plane",
+    reason: "table-restored",
+    detail: "",
+  } as const;
+  const settled = { copies: [], parts: of("host-a", partOf("source")) };
+  const holds = { source: false, destination: false };
+  const over = forWantOfWord({ verdict: aborted, stage: "ended", holds });
+  const { migrations, vm } = recoverLate(
+    late("host-c", { settled, migrations: [over], copies: [copyOf("copy_C")] }),
+    context,
+  );
+  assert.deepEqual(migrations, []);
+  assert.deepEqual(vm?.owner, third);
+});
+
+test("a guest that was stopped in the backup and runs on a late host runs there", () => {
+  const vm: VmRecord = { ...lostVm, runState: "stopped", stoppedBecause: "ordered" };
+  assert.deepEqual(recoverLate(late("host-a", { vm, copies: [copyOf("copy_A")] }), context).vm?.owner, source);
+});
+
+test("once the guest was started since the restore, a late copy has been left behind, also where that start is lost", () => {
+  const started = startVm(lostVm, third, 3);
+  assert.equal(started.mayBeLate, undefined);
+  const lost = endGuest({ ...started, runState: "running" }, hostLost, 3);
+  const paused = copyOf("copy_A", { machine: "stopped" });
+  const { vm, duties } = recoverLate(late("host-a", { vm: lost, copies: [paused] }), context);
+  assert.equal(vm, lost);
+  assert.deepEqual(
+    duties.map(({ copyId, wantedRunState }) => [copyId, wantedRunState]),
+    [["copy_A", "stopped"]],
+  );
 });
