@@ -36,6 +36,9 @@ export function recoverLate(late: LateStanding, context: RecoveryContext): LateR
   const isUndone = ({ id, verdict }: MigrationState) =>
     verdict.kind === "aborted" && late.migrations.some((known) => known.id === id && isCommittedSince(known, context));
   const undone = recovered.migrations.filter(isUndone);
+  const isOpenAgain = ({ id, verdict }: MigrationState) =>
+    verdict.kind === "open" && late.migrations.some((known) => known.id === id && isDecidedSince(known, context));
+  if (vm && recovered.migrations.some(isOpenAgain)) return standBehind(late, vm, context);
   if (vm && undone.some((migration) => !isDone(late, migration))) return standBehind(late, vm, context);
   const migrations = recovered.migrations
     .map((migration) => (undone.includes(migration) ? asReturned(migration) : migration))
@@ -47,10 +50,11 @@ export function recoverLate(late: LateStanding, context: RecoveryContext): LateR
   const isLeft = late.parts.some(
     ({ role, over, assignment }) => role === "source" && !over && assignment.destination.copyId === owner?.copyId,
   );
-  // A guest that ended with its host stays lost with it, and waits for no migration.
-  if (!isLeft || !owner) return standBehind(late, { ...vm, fencingToken }, context);
   // The destination may have run it. While that one is lost, an operator may have the source prove that it did not.
-  return lostHosts.has(owner.hostId) ? adopted : standBehind(late, { ...vm, owner, fencingToken }, context);
+  if (isLeft && owner && lostHosts.has(owner.hostId)) return adopted;
+  // A guest that ended with its host stays lost with it, and waits for no migration. Of who ran it last nobody else may
+  // resume: a source that comes back later is not to be named.
+  return standBehind(late, { ...vm, owner, fencingToken }, context);
 }
 
 /** Nobody has run the guest since the restore: it is judged anew, by all that was told. */

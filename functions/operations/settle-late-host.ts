@@ -91,11 +91,11 @@ async function settleLateHost(
 
 /** What it is not done with: by what it told, or by its slot, where it has lost its journal. */
 async function readUnderWay(ports: Ports, clusterId: string, { parts }: HostInventory, slot: Slot) {
-  const told = parts.map(({ assignment }) => assignment);
-  const held = slot.migration ? [slot.migration.assignment] : [];
-  const isOver = ({ migrationId }: Assignment) =>
-    parts.some(({ over, assignment }) => over && assignment.migrationId === migrationId);
-  const assignments = [...told, ...held].filter((assignment) => !isOver(assignment));
+  const named = new Map<string, Assignment>();
+  if (slot.migration) named.set(slot.migration.migrationId, slot.migration.assignment);
+  for (const { assignment } of parts) named.set(assignment.migrationId, assignment);
+  for (const { over, assignment } of parts) if (over) named.delete(assignment.migrationId);
+  const assignments = [...named.values()];
   const places = await readPlaces<MigrationState>(
     ports,
     assignments.map(({ migrationId }) => keys.migration(clusterId, migrationId)),

@@ -244,3 +244,30 @@ test("once the guest was started since the restore, a late copy has been left be
     [["copy_A", "stopped"]],
   );
 });
+
+test("a source that comes back later is not named where its destination had told that it may have run the guest", () => {
+  const gone = copyOf("copy_B", { machine: "ended", lockToken: 8, ended: "killed" });
+  const mayHaveRun = partOf("destination", { runIntent: 1 });
+  const first = late("host-b", { copies: [gone], parts: [mayHaveRun], lostHosts: new Set(["host-a"]) });
+  const { vm, migrations } = recoverLate(first, context);
+  assert.deepEqual([vm?.owner, vm?.stoppedBecause], [destination, hostLost]);
+  const [migration] = migrations;
+  assert.equal(migration?.verdict.kind === "committed" && migration.verdict.confirmed?.outcome, "guest-lost");
+  const settled = { copies: of("host-b", gone), parts: of("host-b", mayHaveRun) };
+  const second = late("host-a", { vm, migrations, copies: [past], parts: [partOf("source")], settled });
+  const back = recoverLate(second, context);
+  assert.deepEqual([back.vm?.owner, back.migrations], [destination, migrations]);
+});
+
+test("what was decided since the restore is not opened again, though both its hosts count as lost by now", () => {
+  const migrations = [forWantOfWord()];
+  const lostHosts = new Set(["host-a", "host-b"]);
+  const vm: VmRecord = { ...heldVm, runState: "stopped" };
+  const standing = late("host-c", {
+    vm,
+    migrations,
+    lostHosts,
+    copies: [copyOf("copy_C", { machine: "held", lockToken: null, migrationId: "mig_9" })],
+  });
+  assert.equal(recoverLate(standing, context).vm, vm);
+});
