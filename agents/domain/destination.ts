@@ -46,7 +46,7 @@ import {
   tryAgain,
   wakeSoon,
 } from "./destination-steps.ts";
-import { expired, intend, learn } from "./role.ts";
+import { expired, intend, learn, namesThis } from "./role.ts";
 
 export * from "./destination-state.ts";
 
@@ -347,10 +347,16 @@ function untilConfirmed(state: DestinationState, event: DestinationEvent): Desti
     case "report-answered":
       if (event.report !== "guest-confirmed") return step(state);
       if (event.outcome === "unknown" || event.outcome === "later") return step(state, wakeSoon);
-      return reportOver(event.record ? learn(state, event.record) : state);
+      return onHeard(event.record ? learn(state, event.record) : state);
     case "woke":
       return step(state, confirmReport(state));
     default:
       return step(state);
   }
+}
+
+/** The record may name another copy: this host counted as lost, and the guest was started elsewhere since. */
+function onHeard(state: DestinationState): DestinationStep {
+  const isSuperseded = state.record?.verdict === "forced" && !namesThis(state.record.owner, state.own);
+  return isSuperseded && !state.isGone ? onRecord(state) : reportOver(state);
 }

@@ -300,7 +300,8 @@ export function recoveredEvents(before: MigrationState | null, after: MigrationS
   );
   if (!before) return [requestedEvent(after), ...told];
   // A host that was not done with it has told so.
-  const isTakenUp = before.stage === "ended" && after.stage === "admitted";
+  const isOpenAgain = after.verdict.kind === "open" && before.verdict.kind !== "open";
+  const isTakenUp = (before.stage !== "admitted" || isOpenAgain) && after.stage === "admitted";
   return isTakenUp ? [admittedEvent(after), ...told] : told;
 }
 

@@ -1,6 +1,6 @@
 // Which faults a scenario has, and how often: drawn from its seed. Each is off in most scenarios, so that a few of them
 // meet in many ways; a scenario with all of them at once would only ever see the worst of them.
-import { type AimName, aimNames } from "./faults/aims.ts";
+import { type AimName, aimNames, calledLost } from "./faults/aims.ts";
 import type { OperatorManner } from "./faults/operator.ts";
 import type { Random } from "./random.ts";
 
@@ -104,6 +104,11 @@ function withVictims(plan: FaultPlan, random: Random): FaultPlan {
     chance: { ...chance, endsBeforeStep: 0, endsAfterStep: 0 },
     rate: { ...often, hostCutOff: random.between(1, 4), supervisorDies: 0 },
   };
+}
+
+/** Hosts are called lost by mistake while their cluster recovers, and come back one after the other. */
+export function callingHostsLost(): FaultPlan {
+  return { ...noFaults(), aims: [calledLost], operator: "patient" };
 }
 
 export function noFaults(): FaultPlan {

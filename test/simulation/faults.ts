@@ -58,6 +58,7 @@ export class Faults {
     this.#operator = new Operator(this.#at);
     this.calls = new CallFaults(this.#at, (direction) => this.#networks.isDeaf(direction));
     this.aims = new Aims(this.#at, this.#processes, this.#networks);
+    this.aims.tableGoesBack = () => this.#table.goBack(true);
     this.#happenings = {
       ...this.#processes.happenings,
       ...this.#networks.happenings,
@@ -128,7 +129,8 @@ export class Faults {
     const target = calls.chance(0.6) === (source.hostId === hostId) ? source : destination;
     const name = calls.pick(atMoments);
     const isBarred = name === "supervisorDies" || name === "tableGoesBack";
-    if (this.#at.plan.operator === "lying" && isBarred) return;
+    const { operator } = this.#at.plan;
+    if ((operator === "lying" || operator === "patient") && isBarred) return;
     const afterMs = calls.pick([0, 0, calls.between(0, 2), calls.between(0, 50), calls.between(0, 2000)]);
     this.#at.after(afterMs, () =>
       this.#at.aimedAt(target, target === source ? destination : source, this.#happenings[name]),

@@ -1,7 +1,7 @@
 // Promises with a number, each under the faults that it is about. Bounded here; npm run simulate goes on for longer.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { type FaultPlan, noFaults } from "./fault-plan.ts";
+import { callingHostsLost, type FaultPlan, noFaults } from "./fault-plan.ts";
 import { playScenario } from "./scenario.ts";
 import { mustHold, playAll } from "./scenarios.ts";
 
@@ -67,4 +67,15 @@ test("16 hosts under many faults", async () => {
 
 test("real Ed25519 signatures, checked by every end", async () => {
   await playAll(601, 620, { simulation: { strength: "real" } });
+});
+
+test("hosts called lost by mistake as the table goes back, and back one after the other: no guest runs twice or from old memory, and all comes right", async () => {
+  const { counts } = await playAll(50, 71, { plan: callingHostsLost });
+  counts.merge((await playAll(103, 128, { plan: callingHostsLost })).counts);
+  for (const point of [
+    "late host settled before another",
+    "committed for want of a lost destination's word",
+  ] as const) {
+    assert.ok(counts.of(point) > 0, point);
+  }
 });

@@ -2,6 +2,8 @@
 import type { Delivery } from "../../agents/adapters/memory-peer-link.ts";
 import type { MigrationJournal } from "../../agents/ports/journal.ts";
 import type { MigrationState } from "../../functions/domain/records.ts";
+import { restored } from "../../functions/domain/recovery.ts";
+import { hostLost } from "../../functions/domain/vms.ts";
 import type { Counts, Sometimes } from "./sometimes.ts";
 
 type Entry = { event: string; [detail: string]: unknown };
@@ -13,6 +15,8 @@ export class Observers {
   readonly #skewed = new Set<string>();
   /** Migrations whose source stands past its gate. */
   readonly inDoubt = new Set<string>();
+  /** Hosts that were declared lost while their cluster recovered, and have not taken up their work since. */
+  readonly late = new Set<string>();
 
   constructor(counts: Counts, journalOf: (hostId: string, migrationId: string) => MigrationJournal | null) {
     this.#counts = counts;
@@ -23,6 +27,10 @@ export class Observers {
     const { event } = entry;
     const simple = byEvent[event];
     if (simple) this.#counts.add(simple);
+    if (event === "thawed" && this.late.delete(hostId)) {
+      this.#counts.add("late host settled");
+      if (this.late.size > 0) this.#counts.add("late host settled before another");
+    }
     if (event === "report-refused") this.#refused(String(entry["report"]), String(entry["problem"]));
     if (event === "role-recovered") this.#recovered(hostId, entry);
     if (event === "source-stage") {
@@ -66,11 +74,24 @@ export class Observers {
       if (isSources) this.#counts.add("taken back by force");
       if (verdict.kind === "aborted") this.#counts.add(`aborted by the ${words[verdict.by]}` as Sometimes);
     }
+    this.#forWantOfWord(before, after);
     const wasConfirmed = before?.verdict.kind === "committed" && before.verdict.confirmed !== null;
     if (verdict.kind === "committed" && verdict.confirmed?.outcome === "guest-lost" && !wasConfirmed) {
       this.#counts.add("confirmed as guest-lost");
     }
     if (before?.stage === "queued" && after.stage === "admitted") this.#counts.add("queue admitted after freeing");
+  }
+
+  #forWantOfWord(before: MigrationState | null, after: MigrationState): void {
+    if (!before || !awaitsWord(before)) {
+      if (awaitsWord(after)) this.#counts.add("committed for want of a lost destination's word");
+      return;
+    }
+    const { verdict } = after;
+    if (verdict.kind === "committed" && verdict.confirmed?.outcome === "running")
+      this.#counts.add("commit for want of a word goes on");
+    const isBack = verdict.kind === "forced" && verdict.owner.copyId === after.source.copyId;
+    if (verdict.kind === "returned" || isBack) this.#counts.add("commit for want of a word goes back");
   }
 
   #refused(report: string, problem: string): void {
@@ -100,6 +121,12 @@ export class Observers {
     if (machine === "ended") this.#counts.add("destination recovered after its copy was gone");
   }
 }
+
+const awaitsWord = ({ verdict, seen: { destination } }: MigrationState): boolean =>
+  verdict.kind === "committed" &&
+  !verdict.confirmed &&
+  destination?.because === hostLost &&
+  destination.detail === restored;
 
 const words = { source: "source", destination: "destination", "control-plane": "control plane" };
 

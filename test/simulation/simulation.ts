@@ -214,6 +214,8 @@ export class Simulation {
 
   /** An operator's word, true or not: whatever the host had may be lost by it. */
   declaredLost(host: TestHost): void {
+    // While the cluster recovers, the table may not know what the host has.
+    for (const { vmId } of host.simulated.processes()) this.victims.add(vmId);
     for (const { vmId, owner, migrationId } of this.tableWatch.vms.values()) {
       const migration = this.tableWatch.migrations.get(migrationId ?? "");
       const hosts = [owner?.hostId, migration?.source.hostId, migration?.destination.hostId];

@@ -64,9 +64,18 @@ export const sometimes = [
   "forced to start from disk",
   "taking back asked for",
   "taken back by force",
+  "late host settled",
+  "late host settled before another",
+  "committed for want of a lost destination's word",
+  "commit for want of a word goes on",
+  "commit for want of a word goes back",
 ] as const;
 /** Not met by the faults that are drawn: these have tests of their own, in test/cluster/ and test/contract/. */
-const elsewhere: ReadonlySet<string> = new Set(["orphan removed", "lock file superseded"]);
+const elsewhere: ReadonlySet<string> = new Set([
+  "orphan removed",
+  "lock file superseded",
+  ...sometimes.filter((point) => /^late host|for want of a/.test(point)),
+]);
 export type Sometimes = (typeof sometimes)[number];
 
 export class Counts {

@@ -152,7 +152,9 @@ export class TableWatch {
 /** From what hosts have told, after the table went back: nothing but the tokens' order binds it to what stood before. */
 const isRedrawn = (before: MigrationState, after: MigrationState): boolean =>
   epochOf(after.verdict.token) > epochOf(before.verdict.token) ||
-  (after.verdict.kind === "aborted" && after.verdict.reason === "table-restored");
+  (before.verdict.kind !== "committed" && (isOfRestore(after) || isOfRestore(before)));
+const isOfRestore = ({ verdict }: MigrationState): boolean =>
+  verdict.kind === "aborted" && verdict.reason === "table-restored";
 
 const epochOf = (token: number): number => Math.floor(token / tokensPerEpoch);
 

@@ -241,6 +241,23 @@ test("a guest that is refused here again and again: the record may name another 
   assert.deepEqual([told.state.stage, kinds(told.commands)], ["discarding", ["destroy-copy"]]);
 });
 
+test("a guest that runs here, and was started elsewhere by an operator's word: its copy goes once the record says so", () => {
+  const journal = { commitSent: true, runIntent: 1, runRefused: 0, relinquished: false };
+  const owner = { hostId: "host-c", copyId: "copy_C" };
+  const heard = (record: MigrationRecord): DestinationEvent => ({
+    kind: "report-answered",
+    report: "guest-confirmed",
+    outcome: "refused",
+    record,
+  });
+  const { state } = recoverDestination(begun, journal, "running");
+  const told = run(state, heard(recordWith("forced", { owner, verdictToken: 9 })));
+  assert.deepEqual([told.state.stage, kinds(told.commands)], ["discarding", ["destroy-copy"]]);
+  const gone = run({ ...state, isGone: true }, heard(recordWith("forced", { owner, verdictToken: 9 })));
+  assert.equal(gone.state.stage, "reporting");
+  assert.equal(run(state, heard(recordWith("committed", { confirmed: true }))).state.stage, "reporting");
+});
+
 test("D3, D4: a lost copy whose abort is refused by a commit is returned, or named lost if it may have run", () => {
   const refused: DestinationEvent = {
     kind: "report-answered",

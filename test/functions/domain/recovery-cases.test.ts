@@ -586,6 +586,8 @@ test("what a recovery does to a migration is told: asked for where it was forgot
   assert.deepEqual(kinds(null, aborted), ["migration-requested", "migration-aborted"]);
   assert.deepEqual(kinds({ ...before, stage: "ended" }, aborted), ["migration-admitted", "migration-aborted"]);
   assert.deepEqual(kinds({ ...before, stage: "ended" }, { ...aborted, stage: "ended" }), ["migration-aborted"]);
+  const committed = { ...before, verdict: verdicts.committed };
+  assert.deepEqual(kinds(committed, before), ["migration-admitted"], "nobody knows any more");
   const freed = { ...aborted, holds: { source: false, destination: false } };
   assert.deepEqual(kinds(before, freed), ["migration-aborted"], "slots are told of by their hosts");
   const requested = recoveredEvents(null, aborted)[0];

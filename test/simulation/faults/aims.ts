@@ -38,10 +38,14 @@ export const aimNames = [
   "host dies with a request on its way",
   "destination lost once it has committed",
 ] as const;
-export type AimName = (typeof aimNames)[number];
+/** Drawn apart from the others: it needs an operator who is wrong, and has patience. */
+export const calledLost = "both called lost as the table goes back";
+export type AimName = (typeof aimNames)[number] | typeof calledLost;
 
 /** Slow enough that what is left at the gate is under way for many seconds. */
 const crawl = { leastBytesPerSecond: 2000, mostBytesPerSecond: 40_000 };
+/** Of the destination. */
+const momentsOfCommit = ["intending", "committing", "starting", "confirming", "reporting"];
 /** Times that one aim hits in a scenario. */
 const mostHits = 3;
 
@@ -54,6 +58,8 @@ export class Aims {
   #marked: { name: AimName; migrationId: string } | null = null;
   /** Lets an operator cancel a migration. */
   cancel: (migrationId: string) => void = () => {};
+  /** @returns whether it did: there is a backup, and no other restore under way */
+  tableGoesBack: () => boolean = () => false;
 
   constructor(context: FaultContext, processes: ProcessFaults, networks: NetworkFaults) {
     this.#at = context;
@@ -229,6 +235,13 @@ export class Aims {
       },
     },
 
+    [calledLost]: {
+      stage: ({ role, to, source, destination }) => {
+        const isMoment = role === "source" ? to === "in-doubt" : momentsOfCommit.includes(to);
+        return isMoment && this.#at.random.chance(0.3) && this.#soon(() => this.#callBothLost(source, destination));
+      },
+    },
+
     // Off, or out of reach for so long that an operator believes it to be.
     "destination lost once it has committed": {
       stage: ({ role, to, destination }) => {
@@ -245,6 +258,27 @@ export class Aims {
       },
     },
   };
+
+  /** Both out of reach while the table is restored, and back one after the other; one may have lost its memory by then. */
+  #callBothLost(source: TestHost, destination: TestHost): void {
+    const { random } = this.#at;
+    if (!this.tableGoesBack()) return;
+    if (random.chance(0.5)) {
+      this.#networks.cut(source, destination, random.chance(0.5));
+      this.#at.after(this.#long(), () => this.#networks.mend(source, destination));
+    }
+    const dies = random.chance(0.4) ? random.pick([source, destination]) : null;
+    for (const host of [source, destination]) {
+      if (random.chance(0.1)) continue;
+      this.#networks.cutOff(host);
+      if (host === dies) {
+        this.#at.after(random.between(0, 6000), () => this.#processes.powerOff(host, random.between(500, 10_000)));
+      }
+      this.#at.after(random.between(5000, 20_000), () => {
+        host.isCutOff = false;
+      });
+    }
+  }
 
   #mark(name: AimName, migrationId: string): boolean {
     if (this.#marked) return false;

@@ -1,12 +1,13 @@
 // An operator who declares hosts lost and forces their VMs: truthfully, of hosts that are off, which come back later; or
-// told a lie, of hosts that only cannot be heard, whose guests run on. Then the lock file must keep the second copy from
+// told a lie, of hosts that only cannot be heard, whose guests run on. One with patience mostly waits for them to return. Then the lock file must keep the second copy from
 // running. An override of the lock file in words is never a lie here: nothing could tell such a word from a true one.
 import { hostLost } from "../../../functions/domain/vms.ts";
+import type { Item } from "../../../functions/ports/table.ts";
 import { type Host, lostStatement } from "../../../schemas/host.ts";
 import type { TestHost } from "../../support/cluster.ts";
 import type { FaultContext } from "./context.ts";
 
-export type OperatorManner = "never" | "truthful" | "lying";
+export type OperatorManner = "never" | "truthful" | "lying" | "patient";
 
 /** Leases short enough for an operator to act within a scenario. */
 export const quickSettings = { heartbeatMs: 1000, busyHeartbeatMs: 500, leaseMs: 4000 };
@@ -34,7 +35,7 @@ export class Operator {
     const { era } = this.#at;
     for (const host of this.#at.hosts) {
       const isOff = off.has(host.hostId);
-      if (!isOff && plan.operator !== "lying") continue;
+      if (!isOff && plan.operator === "truthful") continue;
       const { status, body } = await this.#ask("GET", `hosts/${host.hostId}`);
       if (status !== 200 || this.#at.era !== era) continue;
       const { alive, incarnation, declaredLost } = body as Host;
@@ -42,6 +43,7 @@ export class Operator {
       await this.#declareLost(host, incarnation);
     }
     for (const { vmId, deleted } of simulation.tableWatch.vms.values()) {
+      if (plan.operator === "patient" && !this.#at.random.chance(0.06)) continue;
       if (!deleted && this.#at.era === era && !cluster.isControlPlaneAway) await this.#force(vmId);
     }
   }
@@ -50,12 +52,15 @@ export class Operator {
     const { simulation, off } = this.#at;
     // What is said is true when it is said: it may have booted since it was looked at.
     const isOff = off.has(host.hostId);
-    if (!isOff && this.#at.plan.operator !== "lying") return;
+    if (!isOff && this.#at.plan.operator === "truthful") return;
     this.#at.note(() => `operator: declares ${host.hostId} lost${isOff ? "" : ", which is a lie"}`);
     simulation.declaredLost(host);
     const loss = { incarnation, reason: "power cut in rack 7", statement: lostStatement };
     const { status } = await this.#ask("POST", `hosts/${host.hostId}/declare-lost`, loss);
-    if (status === 200) simulation.counts.add(isOff ? "host declared lost" : "host declared lost that lives");
+    if (status !== 200) return;
+    simulation.counts.add(isOff ? "host declared lost" : "host declared lost that lives");
+    const isRecovering = ({ sort, data }: Item) => sort === "recovery" && data["kind"] === "recovering";
+    if (simulation.store.items().some(isRecovering)) simulation.observers.late.add(host.hostId);
   }
 
   async #force(vmId: string): Promise<void> {

@@ -1,6 +1,7 @@
 // The table goes back: an older backup takes its place, and `restore` is run on it, at once or after hosts have met the
 // table that knows less than they were told. That the cluster then opens by itself is what peace must show.
 import { restoreTable } from "../../../functions/operations/restore-table.ts";
+import { calledLost } from "./aims.ts";
 import type { FaultContext } from "./context.ts";
 
 /** How many backups there are to choose from. */
@@ -21,7 +22,7 @@ export class TableFaults {
   }
 
   readonly happenings = {
-    tableGoesBack: () => this.#goBack(),
+    tableGoesBack: () => void this.goBack(),
   };
 
   get isAtRest(): boolean {
@@ -30,8 +31,8 @@ export class TableFaults {
 
   /** Takes backups for as long as the table may go back. */
   begin(): void {
-    const { rate, chance } = this.#at.plan;
-    if (rate.tableGoesBack === 0 && chance.atMoment === 0) return;
+    const { rate, chance, aims } = this.#at.plan;
+    if (rate.tableGoesBack === 0 && chance.atMoment === 0 && !aims.includes(calledLost)) return;
     const next = () => {
       const { simulation, random } = this.#at;
       if (this.isAtRest) this.#backups.push(simulation.store.backUp());
@@ -45,21 +46,23 @@ export class TableFaults {
     if (this.#isBack) this.#restore();
   }
 
-  #goBack(): void {
+  /** @returns whether it did */
+  goBack(isRestoredAtOnce = false): boolean {
     const { simulation, random } = this.#at;
     const backup = this.#at.any(this.#backups);
-    if (!this.isAtRest || backup === undefined) return;
+    if (!this.isAtRest || backup === undefined) return false;
     this.#at.note(() => "the table goes back");
     simulation.counts.add("table went back");
     this.#isBack = true;
     simulation.tableGoesBack(backup);
-    if (random.chance(0.5)) {
+    if (isRestoredAtOnce || random.chance(0.5)) {
       this.#restore();
-      return;
+      return true;
     }
     // Served as it is, until somebody sees it: hosts stand still, and decide nothing.
     void simulation.cluster.startControlPlane();
     this.#at.after(random.between(100, 20_000), () => this.putRight());
+    return true;
   }
 
   #restore(): void {
