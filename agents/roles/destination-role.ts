@@ -303,8 +303,9 @@ export class DestinationRole extends Part<DestinationState, DestinationEvent, De
   async #settle(): Promise<void> {
     const copy = this.#copy;
     try {
-      if (copy) await this.copyLane.do(() => copy.cancelStream());
-      await this.#look();
+      // In one: what is ordered meanwhile comes after the look.
+      const machine = copy ? await this.copyLane.do(() => settled(copy)) : "ended";
+      this.feed({ kind: "machine-seen", machine: seen(machine) });
     } catch (error) {
       this.context.log({ event: "settle-failed", migrationId: this.migrationId, error: messageOf(error) });
       this.undo.push(this.context.clock.after(200, () => this.feed({ kind: "woke" })));
@@ -343,6 +344,11 @@ export class DestinationRole extends Part<DestinationState, DestinationEvent, De
     };
     link.send({ kind: "relinquished", word: await signDocument(word, this.context.sign) });
   }
+}
+
+async function settled(copy: Copy): Promise<MachineState> {
+  await copy.cancelStream();
+  return (await copy.status()).machine;
 }
 
 function seen(machine: MachineState): "running" | "complete" | "incomplete" | "ended" {

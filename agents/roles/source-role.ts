@@ -138,7 +138,7 @@ export class SourceRole extends Part<SourceState, SourceEvent, SourceCommand> {
         this.link?.send(command.message);
         return;
       case "ask-word":
-        void this.#askWord();
+        void this.requests.ask("ask-word", () => this.#askWord());
         return;
       case "hold-at-gate":
         this.#onCopy(
@@ -363,13 +363,15 @@ export class SourceRole extends Part<SourceState, SourceEvent, SourceCommand> {
     return answerWithin(this.context.clock, copyAnswersWithinMs, asked);
   }
 
-  async #askWord(): Promise<void> {
+  /** One at a time: a word answers the one nonce that the journal has. */
+  async #askWord(): Promise<() => void> {
     try {
       const nonce = this.entry.askedNonce ?? toBase64Url(this.context.randomBytes(24));
       if (!this.entry.askedNonce) await note(this.context, this.entry, { askedNonce: nonce }, "journal:word-asked");
-      this.link?.send({ kind: "ask-relinquish", nonce });
+      return () => this.link?.send({ kind: "ask-relinquish", nonce });
     } catch (error) {
       this.context.log({ event: "journal-failed", migrationId: this.migrationId, error: messageOf(error) });
+      return () => {};
     }
   }
 

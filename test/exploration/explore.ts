@@ -1,18 +1,29 @@
 // npm run explore: every scenario to the end of its bound, and the record of one migration by itself.
 //   -- --quick     the scenarios that every change is checked with
 //   -- --mutants   every seeded protocol bug, with the shortest way to the harm it does
+//   -- --replay N  N traces, that many different ones, on the real runners of the roles; --seed draws others
 import { parseArgs } from "node:util";
 import type { Exploration } from "./engine/explorer.ts";
 import { reportMutants } from "./mutants/report.ts";
 import { pointsOf } from "./points.ts";
 import { exploreRecord } from "./record/explorer.ts";
+import { reportReplays } from "./replay/report.ts";
 import { run, type Scenario, scenarios } from "./scenarios.ts";
 
 const stateLimit = 4_000_000;
-const { values } = parseArgs({ options: { quick: { type: "boolean" }, mutants: { type: "boolean" } } });
+const { values } = parseArgs({
+  options: {
+    quick: { type: "boolean" },
+    mutants: { type: "boolean" },
+    replay: { type: "string" },
+    seed: { type: "string", default: "1" },
+  },
+});
 const say = (line: string): boolean => process.stdout.write(`${line}\n`);
 
-if (values.mutants) {
+if (values.replay !== undefined) {
+  if (!(await reportReplays(Number(values.replay), Number(values.seed), say))) process.exitCode = 1;
+} else if (values.mutants) {
   if (!reportMutants(say)) process.exitCode = 1;
 } else if (!exploreAll(scenarios.filter(({ isQuick }) => isQuick || !values.quick))) process.exitCode = 1;
 

@@ -1,7 +1,7 @@
 // What the two machines of a migration ordered is carried out: answered, lost, late, refused, or broken off.
 import type { DestinationCommand } from "../../../agents/domain/destination.ts";
 import type { SourceCommand } from "../../../agents/domain/source.ts";
-import { answerRead, answerReport, feedDestination, feedSource, hear, post } from "../world/agents.ts";
+import { answerRead, answerReport, feedDestination, feedSource, hear, isLaunching, post } from "../world/agents.ts";
 import { apply } from "../world/control-plane.ts";
 import {
   answerRun,
@@ -163,7 +163,7 @@ function localSteps(
       return;
     case "launch-copy":
       step((world) => launch(world, m));
-      wrong("launches", "fails", (world) => feedDestination(world, m, { kind: "launch-failed", detail: "" }));
+      wrong("launches", "fails", (world) => failLaunch(world, m));
       return;
     case "expect-peer":
       step((world) => {
@@ -242,6 +242,7 @@ function localSteps(
       step((world) => destroyCopy(world, m, at));
       return;
     case "journal":
+      if (isJournalBusy(before, m, command)) return;
       step((world) => journal(world, m, command), `${name} ${command.what}`);
       wrong("journal-writes", `${command.what} fails`, (world) =>
         feedDestination(world, m, { kind: "journal-failed", detail: "" }),
@@ -289,10 +290,6 @@ function connectSteps({ before, add, fault }: Adders, m: number, take: Take): vo
   else fault("links", `${name} finds nobody`, nobody);
 }
 
-function isLaunching(world: World, m: number): boolean {
-  return moveAt(world, m).queue.pending.some((one) => one.kind === "command" && one.command.kind === "launch-copy");
-}
-
 function launch(world: World, m: number): void {
   const move = moveAt(world, m);
   const v = vmOf(move);
@@ -307,6 +304,25 @@ function launch(world: World, m: number): void {
   } as const;
   putGuest(world, v, { copies: [...copies, copy] });
   feedDestination(world, m, { kind: "launched" });
+}
+
+/** A journal writes one after the other, in the order asked for. */
+function isJournalBusy(world: World, m: number, command: Command): boolean {
+  const { pending } = moveAt(world, m).queue;
+  const writes = pending.filter((one) => one.kind === "command" && one.command.kind === "journal");
+  return writes[0]?.kind === "command" && writes[0].command !== command;
+}
+
+/** What was to end the copy meanwhile has nothing to end. */
+function failLaunch(world: World, m: number): void {
+  feedDestination(world, m, { kind: "launch-failed", detail: "" });
+  const { pending } = moveAt(world, m).queue;
+  const left = pending.filter(
+    (one) => !(one.at === "destination" && one.kind === "command" && one.command.kind === "destroy-copy"),
+  );
+  if (left.length === pending.length) return;
+  putQueue(world, m, { pending: left });
+  feedDestination(world, m, { kind: "destroyed" });
 }
 
 function journal(world: World, m: number, command: Extract<DestinationCommand, { kind: "journal" }>): void {

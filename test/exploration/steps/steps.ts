@@ -47,6 +47,8 @@ export type Options = {
   startsPerVm: number;
   /** A migration may begin while hosts of earlier ones still clear up. */
   overlaps: boolean;
+  /** Called before each step is tried. */
+  onStep?: () => void;
 };
 export type Add = (name: string, kind: StepKind, change: (world: World) => void) => void;
 /** A fault of one feature. */
@@ -56,6 +58,7 @@ export type Adders = { before: World; add: Add; fault: AddFault; options: Option
 export function stepsFrom(before: World, faults: boolean, options: Options): Step<World>[] {
   const steps: Step<World>[] = [];
   const take = (name: string, kind: StepKind, change: (world: World) => void): void => {
+    options.onStep?.();
     const world = copyWorld(before);
     change(world);
     tidy(before, world);

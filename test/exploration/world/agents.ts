@@ -205,18 +205,52 @@ function begin(world: World, m: number, at: Side, command: SourceCommand | Desti
       }
       addCommand(world, m, at, { ...command, report: bare(command.report) });
       return;
+    case "ask-word":
+      // With the nonce that its journal has by now.
+      if (moveAt(world, m).wire.journal.source?.hasAsked) {
+        post(world, m, "destination", { kind: "ask-relinquish", nonce: "n" });
+      } else addCommand(world, m, at, command);
+      return;
+    case "give-word":
+      // It names the life that the link is to.
+      if (moveAt(world, m).wire.hasLink) addCommand(world, m, at, command);
+      return;
+    case "destroy-copy":
+      if (at === "destination" && isNothingThere(world, m)) feedDestination(world, m, { kind: "destroyed" });
+      else addCommand(world, m, at, command);
+      return;
     default:
       addCommand(world, m, at, command);
   }
 }
 
+/** There never was a copy, and none is being built: its end needs nobody. */
+function isNothingThere(world: World, m: number): boolean {
+  return machineOf(world, m, "destination") === "none" && !isLaunching(world, m);
+}
+
+export function isLaunching(world: World, m: number): boolean {
+  return moveAt(world, m).queue.pending.some((one) => one.kind === "command" && one.command.kind === "launch-copy");
+}
+
 function addCommand(world: World, m: number, at: Side, command: SourceCommand | DestinationCommand): void {
   const { pending } = moveAt(world, m).queue;
   const text = JSON.stringify(command);
-  // Asking the same thing twice at once adds no behaviour.
-  if (pending.some((other) => other.kind === "command" && other.at === at && JSON.stringify(other.command) === text))
-    return;
+  // Asking the same thing twice at once adds no behaviour; of the requests there is one of a kind at a time.
+  if (pending.some((other) => other.at === at && (isOfKind(other, command) || isSame(other, text)))) return;
   putQueue(world, m, { pending: [...pending, { at, kind: "command", lane: laneKinds.has(command.kind), command }] });
+}
+
+const isSame = (other: Pending, text: string): boolean =>
+  other.kind === "command" && JSON.stringify(other.command) === text;
+
+/** The answer of the one under way serves both (agents/roles/pacing.ts). */
+function isOfKind(other: Pending, command: SourceCommand | DestinationCommand): boolean {
+  if (command.kind === "read-record") {
+    return other.kind === "command" ? other.command.kind === "read-record" : other.event.kind !== "gate-read";
+  }
+  if (command.kind !== "report" || other.kind === "answer" || other.command.kind !== "report") return false;
+  return other.command.report.kind === command.report.kind;
 }
 
 function bare(report: AgentReport): AgentReport {
@@ -307,6 +341,9 @@ export function dropRole(world: World, m: number, side: Side): void {
 export function breakLink(world: World, m: number): void {
   if (!moveAt(world, m).wire.hasLink) return;
   putWire(world, m, { hasLink: false, toSource: [], toDestination: [] });
+  const { pending } = moveAt(world, m).queue;
+  const isWord = (one: Pending): boolean => one.kind === "command" && one.command.kind === "give-word";
+  if (pending.some(isWord)) putQueue(world, m, { pending: pending.filter((one) => !isWord(one)) });
   feedSource(world, m, { kind: "peer-lost" });
   feedDestination(world, m, { kind: "peer-lost" });
 }

@@ -85,9 +85,12 @@ function textOf(one: Pending): string {
   return text;
 }
 
-/** Lane entries keep their order; the rest is a set. */
+/** Entries of the lane and of the journal keep their order; the rest is a set. */
 function sortPending(pending: Pending[]): Pending[] {
-  const keyed = pending.map((one) => ({ one, key: one.lane ? one.at : `z${one.at}${textOf(one)}` }));
+  const keyed = pending.map((one) => {
+    const isJournal = one.kind === "command" && one.command.kind === "journal";
+    return { one, key: one.lane ? one.at : isJournal ? `y${one.at}` : `z${one.at}${textOf(one)}` };
+  });
   keyed.sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0));
   return keyed.map(({ one }) => one);
 }
