@@ -45,7 +45,7 @@ export const restoreMutants: Mutant[] = [
     change: habit({ staysFrozen: false }),
     features: ["restores", "agents"],
     faults: 1,
-    only: /host-a/,
+    only: /host-[ab]/,
     setting: small,
   },
   {
