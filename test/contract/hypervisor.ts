@@ -488,6 +488,20 @@ export function hypervisorContract(name: string, makeBench: () => Promise<Hyperv
         assert.equal((await nextReport(second)).memoryErrors, 0);
       });
 
+      test("after attempts that failed after any of their rounds, the next one brings every page", async () => {
+        const source = await running(0);
+        for (const rounds of [1, 2, 3]) {
+          const failed = await connect(source);
+          await doneRounds(source, rounds);
+          await source.machine.cancel();
+          await failed.machine.destroy();
+        }
+        const arrived = await move(source);
+        assert.deepEqual(await arrived.machine.run(), { kind: "running" });
+        await bench.sleep(2500); // It has looked at all of its memory by then.
+        assert.equal((await nextReport(arrived)).memoryErrors, 0);
+      });
+
       test("a destination that is killed in mid-copy: the guest runs on at the source, which is told", async () => {
         const source = await running(0);
         const destination = await connect(source);
