@@ -56,12 +56,14 @@ export function seeCopy(standing: Standing, report: CopySeen, context: Omit<Cont
   return { kind: "refuse", problem: report.fencingToken < vm.fencingToken ? "stale-fencing-token" : "not-yours" };
 }
 
-/** A verdict may have raised the token since the duty was written; the owner's host learns it when the VM is at rest. */
+/** A verdict may have raised the token since the duty was written; the owner's host learns it when the VM is at rest.
+ *  A guest that its user wanted gone while nobody knew of it has a duty again that says so. */
 function renewDuty(duty: CopyDuty | null, vm: VmRecord, copy: { hostId: string; copyId: string }): CopyDuty | null {
-  if (!duty || vm.migrationId !== null || !isOwner(vm, copy)) return duty;
+  if (vm.migrationId !== null || !isOwner(vm, copy)) return duty;
+  if (!duty && vm.runState !== "stopping") return null;
   const renewed = dutyOf(vm, copy.copyId);
   // An operator's word about the lock file stands until the guest has run, and no longer.
-  return duty.replaceLockFile && vm.runState === "starting" ? { ...renewed, replaceLockFile: true } : renewed;
+  return duty?.replaceLockFile && vm.runState === "starting" ? { ...renewed, replaceLockFile: true } : renewed;
 }
 
 function hasEndedAlready(vm: VmRecord): boolean {

@@ -142,7 +142,7 @@ function settleVm(vm: VmRecord, migration: MigrationState, restoreEpoch: number)
 }
 
 /** M4 */
-function settleSlot(slot: Slot | null, migration: MigrationState, role: Role, context: Context): Slot | null {
+export function settleSlot(slot: Slot | null, migration: MigrationState, role: Role, context: Context): Slot | null {
   if (slot?.migration?.migrationId !== migration.id) return slot;
   const standing = migration.holds[role] ? { ...slot.migration, record: recordOf(context.clusterId, migration) } : null;
   if (isSame(standing, slot.migration)) return slot;

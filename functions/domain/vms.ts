@@ -106,13 +106,11 @@ export function endGuest(vm: VmRecord, because: GuestEnd, restoreEpoch: number):
 /** What the owner's host says of a copy that is there. */
 export function observeGuest(vm: VmRecord, state: "running" | "paused" | "frozen"): VmRecord {
   // The operator's word was wrong, and nothing was started elsewhere since: its owner has it.
-  if (vm.stoppedBecause === hostLost && !vm.deleted)
-    return {
-      ...withoutLate(vm),
-      wantedRunState: state === "paused" ? state : "running",
-      runState: state,
-      stoppedBecause: null,
-    };
+  if (vm.stoppedBecause === hostLost && !vm.deleted) {
+    const wantedRunState = state === "paused" ? state : "running";
+    const found: VmRecord = { ...withoutLate(vm), wantedRunState, runState: state, stoppedBecause: null };
+    return vm.deleteRequested ? stopVm(found) : found; // Its user wanted it gone meanwhile.
+  }
   if (hasEnded(vm)) return vm;
   if (state === "frozen") return { ...vm, runState: "frozen" };
   return { ...vm, runState: vm.wantedRunState === "stopped" && vm.migrationId === null ? "stopping" : state };

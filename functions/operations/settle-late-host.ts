@@ -5,6 +5,7 @@
 import type { Assignment } from "../../schemas/agent.ts";
 import type { HostInventory } from "../domain/last-run.ts";
 import { recoverLate, staysOwed } from "../domain/late-host.ts";
+import { settleSlot } from "../domain/motion.ts";
 import type { CopyDuty, MigrationState, Session, Slot, VmRecord } from "../domain/records.ts";
 import { recoveredEvents, recoverSlot } from "../domain/recovery.ts";
 import { hasTold, isDeclaredLost } from "../domain/session.ts";
@@ -13,7 +14,7 @@ import { vmEvents } from "../domain/vms.ts";
 import type { Ports } from "../ports/ports.ts";
 import { forgetInventories, type InventoryPage, readInventory } from "./inventories.ts";
 import { Batch, type Place } from "./items.ts";
-import { copyPrefix, hostPartition, inventoriesPartition, keys } from "./keys.ts";
+import { copyPrefix, hostPartition, inventoriesPartition, keys, vmsPartition } from "./keys.ts";
 import { type HostPlaces, readAll, readOne, readPlaces } from "./read.ts";
 import { retryConflicts } from "./retry.ts";
 
@@ -70,6 +71,7 @@ async function settleLateHost(
   const vmIds = new Set([
     ...told.copies.map(({ vmId }) => vmId),
     ...told.parts.map(({ assignment }) => assignment.vmId),
+    ...(await readUnknown(ports, clusterId, told, others)),
   ]);
   for (const vmId of vmIds) {
     const retried = await retryConflicts<null>(ports, "late-host-settled", () =>
@@ -87,6 +89,27 @@ async function settleLateHost(
     return { kind: "commit", changes: batch.changes, result: true };
   });
   return heard.kind === "done" && heard.result;
+}
+
+/** VMs that are held by a migration of this host, open because nobody knew anything of it, and nobody does: both its
+ *  hosts are back, and have told of no part in it. */
+async function readUnknown(ports: Ports, clusterId: string, told: HostInventory, others: Others): Promise<string[]> {
+  const parts = [told, ...others.told, ...others.settled].flatMap((host) => host.parts);
+  const vms = await readAll<VmRecord>(ports, vmsPartition(clusterId));
+  const held = vms.flatMap(({ value }) => (value.mayBeLate && value.migrationId ? [value.migrationId] : []));
+  const migrations = await readPlaces<MigrationState>(
+    ports,
+    held.map((migrationId) => keys.migration(clusterId, migrationId)),
+  );
+  return migrations.flatMap(({ value }) => {
+    if (value?.verdict.kind !== "open") return [];
+    const hosts = [value.source.hostId, value.destination.hostId];
+    const isUnknown =
+      hosts.includes(told.hostId) &&
+      !hosts.some((hostId) => others.lost.has(hostId)) &&
+      !parts.some(({ over, assignment }) => !over && assignment.migrationId === value.id);
+    return isUnknown ? [value.vmId] : [];
+  });
 }
 
 /** What it is not done with: by what it told, or by its slot, where it has lost its journal. */
@@ -145,7 +168,13 @@ async function settleVm(
     const place = migrations.get(migration.id);
     if (!place) continue;
     const revision = batch.put<MigrationState>(place, migration);
-    if (revision !== place.revision) batch.events(recoveredEvents(place.value, migration), { migration: place });
+    if (revision === place.revision) continue;
+    batch.events(recoveredEvents(place.value, migration), { migration: place });
+    // Its own slot is drawn once all is settled.
+    const role = migration.source.hostId === hostId ? "destination" : "source";
+    const slot = await readOne<Slot>(ports, keys.slot(clusterId, migration[role].hostId));
+    const told = settleSlot(slot.value, migration, role, { ...context, actor: null });
+    if (told) batch.put<Slot>(slot, told);
   }
   const stood = await readAll<CopyDuty>(ports, hostPartition(clusterId, hostId), copyPrefix);
   for (const duty of late.duties) {

@@ -225,6 +225,8 @@ export class Simulation {
 
   tableGoesBack(backup: unknown): void {
     this.tablesBefore++;
+    // That it was stopped is forgotten: a guest that nobody has any more may be on a host that tells nothing.
+    for (const { vmId, runState } of this.tableWatch.vms.values()) if (runState === "stopped") this.selfEnded.add(vmId);
     this.store.restore(backup);
     this.tableWatch.learn(this.store.items());
     // What was started since may be forgotten, and then the guests before it count again.

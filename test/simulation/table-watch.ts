@@ -143,7 +143,9 @@ export class TableWatch {
   #slotChanged(hostId: string, after: Slot): void {
     const before = this.slots.get(hostId)?.migration?.migrationId;
     const now = after.migration?.migrationId;
-    if (before && now && before !== now)
+    const { holds, source } = this.migrations.get(before ?? "") ?? {};
+    const isDone = holds && !(source?.hostId === hostId ? holds.source : holds.destination);
+    if (before && now && before !== now && !isDone)
       this.#hooks.violation(`I3: the slot of ${hostId} went from ${before} to ${now} untold`);
     this.slots.set(hostId, after);
   }

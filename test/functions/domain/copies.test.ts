@@ -112,6 +112,14 @@ test("a duty follows its VM at rest, ends with its copy, and the host reads its 
   assert.equal(accepted(atRest({}, null), {}).duty, null, "none is made up");
 });
 
+test("a guest that its user deleted while it counted as lost has a duty again, to be stopped, once it is seen", () => {
+  const lost = { runState: "guest-lost", wantedRunState: "stopped", stoppedBecause: "host-declared-lost" } as const;
+  const { vm, duty, slot } = accepted(atRest({ ...lost, deleteRequested: true }, null), {});
+  assert.deepEqual([vm.runState, vm.wantedRunState, duty?.wantedRunState], ["stopping", "stopped", "stopped"]);
+  assert.equal(slot.assignmentsRevision, 4);
+  assert.equal(accepted(atRest(lost, null), {}).duty, null);
+});
+
 test("a duty of a VM in motion, or of a copy that is the owner's no more, stays as it is written", () => {
   const old = { fencingToken: 5 };
   const moving = atRest({ migrationId: "mig_9" }, old);

@@ -153,6 +153,8 @@ test("a guest that counted as lost with its host, and is there, is taken as it i
     assert.deepEqual([runState, wantedRunState, stoppedBecause], [state, wanted, null]);
   }
   const buried = { ...lost, deleted: true };
+  const unwanted = observeGuest({ ...lost, deleteRequested: true }, "running");
+  assert.deepEqual([unwanted.runState, unwanted.wantedRunState], ["stopping", "stopped"]);
   assert.equal(observeGuest(buried, "running"), buried);
   const killed = { ...lost, stoppedBecause: "killed" };
   assert.equal(observeGuest(killed, "running"), killed);
