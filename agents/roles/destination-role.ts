@@ -291,21 +291,26 @@ export class DestinationRole extends Part<DestinationState, DestinationEvent, De
   }
 
   async #look(): Promise<void> {
-    const copy = this.#copy;
     try {
-      const machine = copy ? (await this.copyLane.do(() => copy.status())).machine : "ended";
-      this.feed({ kind: "machine-seen", machine: seen(machine) });
+      await this.#see((copy) => copy.status());
     } catch {
       this.undo.push(this.context.clock.after(200, () => this.feed({ kind: "woke" })));
     }
   }
 
-  async #settle(): Promise<void> {
+  async #see(look: (copy: Copy) => Promise<{ machine: MachineState }>): Promise<void> {
     const copy = this.#copy;
+    const machine = copy ? (await this.copyLane.do(() => look(copy))).machine : "ended";
+    this.feed({ kind: "machine-seen", machine: seen(machine) });
+  }
+
+  async #settle(): Promise<void> {
     try {
       // In one: what is ordered meanwhile comes after the look.
-      const machine = copy ? await this.copyLane.do(() => settled(copy)) : "ended";
-      this.feed({ kind: "machine-seen", machine: seen(machine) });
+      await this.#see(async (copy) => {
+        await copy.cancelStream();
+        return copy.status();
+      });
     } catch (error) {
       this.context.log({ event: "settle-failed", migrationId: this.migrationId, error: messageOf(error) });
       this.undo.push(this.context.clock.after(200, () => this.feed({ kind: "woke" })));
@@ -344,11 +349,6 @@ export class DestinationRole extends Part<DestinationState, DestinationEvent, De
     };
     link.send({ kind: "relinquished", word: await signDocument(word, this.context.sign) });
   }
-}
-
-async function settled(copy: Copy): Promise<MachineState> {
-  await copy.cancelStream();
-  return (await copy.status()).machine;
 }
 
 function seen(machine: MachineState): "running" | "complete" | "incomplete" | "ended" {

@@ -32,17 +32,25 @@ export function recoverLate(late: LateStanding, context: RecoveryContext): LateR
   const recovered = recoverFromTold(late, context);
   if (!recovered) return { vm, migrations: [], duties: [] };
   const { duties } = recovered;
+  const decidedSince = ({ id }: MigrationState) => {
+    const known = knownOf(late, id);
+    return known && isDecidedSince(known, context) ? known : null;
+  };
+  const committedSince = (migration: MigrationState) => {
+    const known = decidedSince(migration);
+    return known && awaitsWord(known) ? known : null;
+  };
+  const isOpenAgain = (migration: MigrationState) =>
+    migration.verdict.kind === "open" && decidedSince(migration) !== null;
   // A commit is never undone: its source may have read it since. A destination without the guest returns it itself.
-  const isUndone = ({ id, verdict }: MigrationState) =>
-    verdict.kind === "aborted" && late.migrations.some((known) => known.id === id && isCommittedSince(known, context));
-  const undone = recovered.migrations.filter(isUndone);
-  const isOpenAgain = ({ id, verdict }: MigrationState) =>
-    verdict.kind === "open" && late.migrations.some((known) => known.id === id && isDecidedSince(known, context));
-  if (vm && recovered.migrations.some(isOpenAgain)) return standBehind(late, vm, context);
-  if (vm && undone.some((migration) => !isDone(late, migration))) return standBehind(late, vm, context);
-  const migrations = recovered.migrations
-    .map((migration) => (undone.includes(migration) ? asReturned(migration) : migration))
-    .map((migration) => keepTakeBack(migration, late, context));
+  const isUndone = (migration: MigrationState) =>
+    migration.verdict.kind === "aborted" && committedSince(migration) !== null;
+  const mayNotBe = (migration: MigrationState) =>
+    isOpenAgain(migration) || (isUndone(migration) && !isDone(late, migration));
+  if (vm && recovered.migrations.some(mayNotBe)) return standBehind(late, vm, context);
+  const migrations = recovered.migrations.map((migration) =>
+    isUndone(migration) ? asReturned(migration) : keepTakeBack(migration, committedSince(migration)),
+  );
   const own = duties.filter(({ hostId }) => hostId === late.hostId).map(({ duty }) => duty);
   const adopted = { vm: recovered.vm, migrations, duties: own };
   if (!vm || vm.migrationId !== null || !hasEnded(recovered.vm)) return adopted;
@@ -57,9 +65,12 @@ export function recoverLate(late: LateStanding, context: RecoveryContext): LateR
   return standBehind(late, { ...vm, owner, fencingToken }, context);
 }
 
+const knownOf = ({ migrations }: LateStanding, migrationId: string | null) =>
+  migrations.find(({ id }) => id === migrationId);
+
 /** Nobody has run the guest since the restore: it is judged anew, by all that was told. */
-function isVacant({ mayBeLate, deleted, migrationId }: VmRecord, { migrations }: LateStanding): boolean {
-  const held = migrations.find(({ id }) => id === migrationId);
+function isVacant({ mayBeLate, deleted, migrationId }: VmRecord, late: LateStanding): boolean {
+  const held = knownOf(late, migrationId);
   // A source that was let take its copy back may run it at any moment.
   return mayBeLate === true && !deleted && held?.verdict.kind !== "forced";
 }
@@ -74,10 +85,8 @@ function asReturned(migration: MigrationState): MigrationState {
 }
 
 /** The source may have taken the lock file already, and then the destination cannot run it. */
-function keepTakeBack(migration: MigrationState, { migrations }: LateStanding, context: RecoveryContext) {
-  const known = migrations.find(({ id }) => id === migration.id);
-  if (!known?.takeBack || !awaitsWord(migration) || !isCommittedSince(known, context)) return migration;
-  return { ...migration, takeBack: known.takeBack };
+function keepTakeBack(migration: MigrationState, committed: MigrationState | null): MigrationState {
+  return committed?.takeBack && awaitsWord(migration) ? { ...migration, takeBack: committed.takeBack } : migration;
 }
 
 /** Committed for want of the destination's word. */
@@ -97,23 +106,21 @@ function recoverFromTold(late: LateStanding, context: RecoveryContext): VmRecove
 }
 
 /** A host that has taken up its work since may be done with what it was not done with when it told. */
-function asItStands(part: ToldPart, { migrations }: LateStanding): ToldPart {
-  const known = migrations.find(({ id }) => id === part.assignment.migrationId);
+function asItStands(part: ToldPart, late: LateStanding): ToldPart {
+  const known = knownOf(late, part.assignment.migrationId);
   return { ...part, over: part.over || !known?.holds[part.role] };
 }
-
-const isCommittedSince = (migration: MigrationState, context: RecoveryContext): boolean =>
-  awaitsWord(migration) && isDecidedSince(migration, context);
 
 /** Since the table was restored, with this host counted as lost. */
 const isDecidedSince = ({ verdict }: MigrationState, { restoreEpoch }: RecoveryContext): boolean =>
   verdict.kind !== "open" && verdict.token > firstToken(restoreEpoch);
 
 /** What the host is not done with, and what it has, by a VM that stands as it is. */
-function standBehind({ hostId, vmId, ...late }: LateStanding, vm: VmRecord, context: RecoveryContext): LateRecovery {
+function standBehind(late: LateStanding, vm: VmRecord, context: RecoveryContext): LateRecovery {
+  const { hostId, vmId } = late;
   const open = late.parts.filter(({ over }) => !over);
   const migrations = open.map((part) => {
-    const known = late.migrations.find(({ id }) => id === part.assignment.migrationId);
+    const known = knownOf(late, part.assignment.migrationId);
     if (known && isDecidedSince(known, context)) return known;
     return decideLate(known ?? remade(part.assignment, context.at), part, vm);
   });

@@ -8,7 +8,7 @@ import { recoverLate, staysOwed } from "../domain/late-host.ts";
 import { settleSlot } from "../domain/motion.ts";
 import type { CopyDuty, MigrationState, Session, Slot, VmRecord } from "../domain/records.ts";
 import { recoveredEvents, recoverSlot } from "../domain/recovery.ts";
-import { hasTold, isDeclaredLost } from "../domain/session.ts";
+import { hasTold, isAwaited, isDeclaredLost } from "../domain/session.ts";
 import { inventoryOf } from "../domain/standings.ts";
 import { vmEvents } from "../domain/vms.ts";
 import type { Ports } from "../ports/ports.ts";
@@ -30,7 +30,7 @@ type Others = {
 export async function settleLateHosts(ports: Ports, clusterId: string, hosts: readonly HostPlaces[]): Promise<boolean> {
   const isHere = ({ session: { value } }: HostPlaces) => value.recovery?.kind !== "recovering";
   const isLate = ({ session }: HostPlaces) => hasTold(session.value);
-  const isLost = (host: HostPlaces) => isDeclaredLost(host.session.value) || (!isHere(host) && !isLate(host));
+  const isLost = ({ session: { value } }: HostPlaces) => isDeclaredLost(value) || isAwaited(value);
   const lost = new Set(hosts.filter(isLost).map(({ hostId }) => hostId));
   const inventories = new Map<string, HostInventory | null>();
   for (const host of hosts.filter(isLate)) {
@@ -173,8 +173,8 @@ async function settleVm(
     // Its own slot is drawn once all is settled.
     const role = migration.source.hostId === hostId ? "destination" : "source";
     const slot = await readOne<Slot>(ports, keys.slot(clusterId, migration[role].hostId));
-    const told = settleSlot(slot.value, migration, role, { ...context, actor: null });
-    if (told) batch.put<Slot>(slot, told);
+    const slotAfter = settleSlot(slot.value, migration, role, { ...context, actor: null });
+    if (slotAfter) batch.put<Slot>(slot, slotAfter);
   }
   const stood = await readAll<CopyDuty>(ports, hostPartition(clusterId, hostId), copyPrefix);
   for (const duty of late.duties) {
