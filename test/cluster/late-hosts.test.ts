@@ -52,6 +52,11 @@ function cutOff(one: RestorableCluster): void {
   cluster.peerNetwork.cut("127.0.0.11", "127.0.0.12");
 }
 
+async function bothCutOff(one: RestorableCluster): Promise<void> {
+  cutOff(one);
+  one.cluster.host("host-b").isCutOff = true;
+}
+
 function heal({ cluster }: RestorableCluster): void {
   cluster.network.heal("127.0.0.11", "127.0.0.12");
   cluster.peerNetwork.mend("127.0.0.11", "127.0.0.12");
@@ -114,41 +119,27 @@ for (const backup of backups) {
     ));
 
   test(`both come back, one with a stopped copy and one with all of it loaded: one goes on: a backup ${backup}`, () =>
-    bothLost(
-      backup,
-      async (one) => {
-        cutOff(one);
-        one.cluster.host("host-b").isCutOff = true;
-      },
-      async (one) => {
-        await restoreWithout(one, ["host-a", "host-b"]);
-        heal(one);
-        await one.runsOnce("vm-1");
-      },
-    ));
+    bothLost(backup, bothCutOff, async (one) => {
+      await restoreWithout(one, ["host-a", "host-b"]);
+      heal(one);
+      await one.runsOnce("vm-1");
+    }));
 
   const oneAfterTheOther = (what: string, losePower: (hostB: TestHost) => void, runsOn: string) =>
     test(`${what}: a backup ${backup}`, () =>
-      bothLost(
-        backup,
-        async (one) => {
-          cutOff(one);
-          one.cluster.host("host-b").isCutOff = true;
-        },
-        async (one) => {
-          const hostB = one.cluster.host("host-b");
-          losePower(hostB);
-          await restoreWithout(one, ["host-a", "host-b"]);
-          const isSettled = () => one.cluster.logLines.some((line) => /host-a .*"thawed"/.test(line));
-          one.tells = async (hostId) => {
-            if (hostId === "host-b") await until(one, "host-a is settled", isSettled);
-          };
-          heal(one);
-          if (runsOn === "host-a") await hostB.openAgent();
-          assert.equal(await one.runsOnce("vm-1"), runsOn);
-          await one.migratesAgain("vm-1");
-        },
-      ));
+      bothLost(backup, bothCutOff, async (one) => {
+        const hostB = one.cluster.host("host-b");
+        losePower(hostB);
+        await restoreWithout(one, ["host-a", "host-b"]);
+        const isSettled = () => one.cluster.logLines.some((line) => /host-a .*"thawed"/.test(line));
+        one.tells = async (hostId) => {
+          if (hostId === "host-b") await until(one, "host-a is settled", isSettled);
+        };
+        heal(one);
+        if (runsOn === "host-a") await hostB.openAgent();
+        assert.equal(await one.runsOnce("vm-1"), runsOn);
+        await one.migratesAgain("vm-1");
+      }));
 
   oneAfterTheOther(
     "a source has told, and its destination, which has all, tells later: it goes on there",

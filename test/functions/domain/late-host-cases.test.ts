@@ -1,29 +1,13 @@
 // What a host that comes back late is told of its VMs, case by case.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Part } from "../../../functions/domain/last-run.ts";
 import { type LateStanding, recoverLate } from "../../../functions/domain/late-host.ts";
 import { noCopy, restored } from "../../../functions/domain/recovery.ts";
 import { firstToken } from "../../../functions/domain/tokens.ts";
-import type { InventoryCopy } from "../../../schemas/inventory.ts";
 import { spec } from "../../support/assignments.ts";
-import { atRest, context, copyOf, gone, partOf, type Seen, type Told } from "../support/inventories.ts";
+import { atRest, bare, context, copyOf, gone, lateStanding, partOf } from "../support/inventories.ts";
 import { admitted, destination, runningVm, source, third, verdicts } from "../support/motions.ts";
 
-const bare = ({ hostId: _, ...rest }: Seen): InventoryCopy => rest;
-const barePart = ({ hostId: _, ...rest }: Told): Part => rest;
-const late = (changes: Partial<LateStanding>): LateStanding => ({
-  hostId: "host-a",
-  vmId: "vm-1",
-  vm: atRest,
-  migrations: [],
-  copies: [],
-  parts: [],
-  others: { copies: [], parts: [] },
-  settled: { copies: [], parts: [] },
-  lostHosts: new Set(),
-  ...changes,
-});
 const ranElsewhere = runningVm({ migrationId: null, owner: third, fencingToken: firstToken(3) + 5 });
 
 test("a late host whose guest nobody has is believed: what it has is all there is", () => {
@@ -34,21 +18,21 @@ test("a late host whose guest nobody has is believed: what it has is all there i
     stoppedBecause: "host-declared-lost",
     mayBeLate: true,
   } as const;
-  const back = recoverLate(late({ vm: lostVm, copies: [bare(copyOf(source))] }), context);
+  const back = recoverLate(lateStanding({ vm: lostVm, copies: [bare(copyOf(source))] }), context);
   assert.deepEqual([back.vm?.owner, back.vm?.runState, back.vm?.fencingToken], [source, "running", firstToken(3) + 1]);
   assert.deepEqual(
     back.duties.map(({ copyId, wantedRunState }) => [copyId, wantedRunState]),
     [["copy_A", "running"]],
   );
   const unknown = recoverLate(
-    late({ vm: null, copies: [bare(copyOf(source, { lockToken: firstToken(3) + 9 }))] }),
+    lateStanding({ vm: null, copies: [bare(copyOf(source, { lockToken: firstToken(3) + 9 }))] }),
     context,
   );
   assert.deepEqual([unknown.vm?.owner, unknown.vm?.fencingToken], [source, firstToken(3) + 10]);
-  assert.deepEqual(recoverLate(late({ vm: null }), context), { vm: null, migrations: [], duties: [] });
-  const ended = recoverLate(late({ vm: lostVm, copies: [bare(copyOf(source, gone))] }), context);
+  assert.deepEqual(recoverLate(lateStanding({ vm: null }), context), { vm: null, migrations: [], duties: [] });
+  const ended = recoverLate(lateStanding({ vm: lostVm, copies: [bare(copyOf(source, gone))] }), context);
   assert.deepEqual(ended.vm, { ...lostVm, fencingToken: firstToken(3) + 1 }, "lost with its host it stays");
-  const forgotten = recoverLate(late({ vm: null, copies: [bare(copyOf(source, gone))] }), context);
+  const forgotten = recoverLate(lateStanding({ vm: null, copies: [bare(copyOf(source, gone))] }), context);
   assert.equal(forgotten.vm?.runState, "stopped");
 });
 
@@ -61,11 +45,11 @@ test("a migration that a late host's guest ended in waits for nothing but that h
     stoppedBecause: "host-declared-lost",
     mayBeLate: true,
   } as const;
-  const standing = late({
+  const standing = lateStanding({
     hostId: "host-b",
     vm: lostVm,
     copies: [bare(copyOf(destination, gone))],
-    parts: [barePart(partOf("destination", { commitSent: true, runIntent: 1 }))],
+    parts: [bare(partOf("destination", { commitSent: true, runIntent: 1 }))],
   });
   const { vm, migrations } = recoverLate(standing, context);
   const token = firstToken(3) + 1;
@@ -80,7 +64,7 @@ test("a migration that a late host's guest ended in waits for nothing but that h
 });
 
 test("a late host undoes nothing that was decided without it: its copies are told to go", () => {
-  const decided = recoverLate(late({ vm: ranElsewhere, copies: [bare(copyOf(source))] }), context);
+  const decided = recoverLate(lateStanding({ vm: ranElsewhere, copies: [bare(copyOf(source))] }), context);
   assert.equal(decided.vm, ranElsewhere);
   assert.deepEqual(decided.duties, [
     { vmId: "vm-1", copyId: "copy_A", fencingToken: firstToken(3) + 5, spec, wantedRunState: "stopped", hasRun: true },
@@ -90,25 +74,31 @@ test("a late host undoes nothing that was decided without it: its copies are tol
     { ...atRest, mayBeLate: true, deleted: true },
     { ...atRest, stoppedBecause: "killed", runState: "guest-lost" },
   ] as const) {
-    assert.equal(recoverLate(late({ vm, copies: [bare(copyOf(third))] }), context).vm, vm);
+    assert.equal(recoverLate(lateStanding({ vm, copies: [bare(copyOf(third))] }), context).vm, vm);
   }
 });
 
 test("a late host goes on with a copy that the record still names", () => {
-  const own = recoverLate(late({ copies: [bare(copyOf(source))] }), context);
+  const own = recoverLate(lateStanding({ copies: [bare(copyOf(source))] }), context);
   assert.deepEqual(
     own.duties.map(({ copyId, wantedRunState }) => [copyId, wantedRunState]),
     [["copy_A", "running"]],
   );
-  const inMotion = recoverLate(late({ copies: [bare(copyOf(source))], parts: [barePart(partOf("source"))] }), context);
+  const inMotion = recoverLate(
+    lateStanding({ copies: [bare(copyOf(source))], parts: [bare(partOf("source"))] }),
+    context,
+  );
   assert.deepEqual(inMotion.duties, [], "its migration's record tells it");
-  const over = barePart(partOf("source", { over: true }));
-  assert.deepEqual(recoverLate(late({ copies: [bare(copyOf(source))], parts: [over] }), context).duties.length, 1);
+  const over = bare(partOf("source", { over: true }));
+  assert.deepEqual(
+    recoverLate(lateStanding({ copies: [bare(copyOf(source))], parts: [over] }), context).duties.length,
+    1,
+  );
   const stopped = { ...atRest, runState: "stopped" } as const;
-  const ended = recoverLate(late({ vm: stopped, copies: [bare(copyOf(source))] }), context);
+  const ended = recoverLate(lateStanding({ vm: stopped, copies: [bare(copyOf(source))] }), context);
   assert.equal(ended.duties[0]?.wantedRunState, "stopped");
   const left = recoverLate(
-    late({ vm: ranElsewhere, copies: [bare(copyOf(source))], parts: [barePart(partOf("source"))] }),
+    lateStanding({ vm: ranElsewhere, copies: [bare(copyOf(source))], parts: [bare(partOf("source"))] }),
     context,
   );
   assert.deepEqual(left.duties, []);
@@ -116,7 +106,10 @@ test("a late host goes on with a copy that the record still names", () => {
 
 test("a migration of a late host gets the verdict that fits who owns the guest now, unless it was decided since", () => {
   const decide = (vm: typeof atRest, changes: Partial<LateStanding> = {}) => {
-    const [migration] = recoverLate(late({ vm, parts: [barePart(partOf("source"))], ...changes }), context).migrations;
+    const [migration] = recoverLate(
+      lateStanding({ vm, parts: [bare(partOf("source"))], ...changes }),
+      context,
+    ).migrations;
     assert.ok(migration);
     return migration;
   };
@@ -142,7 +135,7 @@ test("a migration of a late host gets the verdict that fits who owns the guest n
   assert.deepEqual(arrived.verdict, { kind: "committed", token, confirmed: { outcome: "running", detail: restored } });
   const nobody = decide({ ...ranElsewhere, owner: null });
   assert.deepEqual(nobody.verdict.kind === "forced" && nobody.verdict.owner, { hostId: "host-a", copyId: noCopy });
-  const asDestination = decide(ranElsewhere, { hostId: "host-b", parts: [barePart(partOf("destination"))] });
+  const asDestination = decide(ranElsewhere, { hostId: "host-b", parts: [bare(partOf("destination"))] });
   assert.deepEqual(asDestination.holds, { source: false, destination: true });
 
   const known = { ...admitted({}).migration, ticket: "CHG-1" };

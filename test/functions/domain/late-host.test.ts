@@ -2,29 +2,20 @@
 // run since the restore.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { HostInventory, Part } from "../../../functions/domain/last-run.ts";
+import type { Part } from "../../../functions/domain/last-run.ts";
 import { type LateRecovery, type LateStanding, recoverLate, staysOwed } from "../../../functions/domain/late-host.ts";
 import type { MigrationState, VmRecord } from "../../../functions/domain/records.ts";
 import { firstToken } from "../../../functions/domain/tokens.ts";
 import { endGuest, hostLost, startVm } from "../../../functions/domain/vms.ts";
+import type { CopyRef } from "../../../schemas/ids.ts";
 import type { InventoryCopy } from "../../../schemas/inventory.ts";
 import { spec } from "../../support/assignments.ts";
+import * as told from "../support/inventories.ts";
+import { bare, lateStanding } from "../support/inventories.ts";
 import { admitted, destination, runningVm, source, third } from "../support/motions.ts";
 
 const here = { hostId: "host-a", copyId: "copy_A" };
-const copy: HostInventory["copies"][number] = {
-  vmId: "vm-1",
-  copyId: "copy_A",
-  spec,
-  machine: "running",
-  lockToken: 7,
-  migrationId: null,
-  lockFile: null,
-  gate: null,
-  isAtGate: false,
-  wasPaused: false,
-  ended: null,
-};
+const copy = bare(told.copyOf(source));
 const nothing: LateRecovery = { vm: null, migrations: [], duties: [] };
 const owned = (changes: Parameters<typeof runningVm>[0]) => ({ ...nothing, vm: runningVm(changes) });
 
@@ -50,32 +41,15 @@ test("a duty stays where the guest was started here since the host told what it 
   assert.equal(staysOwed(here, [], owned({ owner: { ...here, copyId: "copy_B" } })), false);
 });
 
-const slot = admitted({}).slots.source;
-assert.ok(slot?.migration);
-const { assignment } = slot.migration;
-const context = { clusterId: "test", restoreEpoch: 3, at: 1_000_000 };
+const { context } = told;
 const epoch = firstToken(3);
 
-const copyOf = (copyId: string, changes: Partial<InventoryCopy> = {}): InventoryCopy => ({
-  ...copy,
-  copyId,
-  ...changes,
-});
-const partOf = (role: "source" | "destination", changes: Partial<Part> = {}): Part => ({
-  role,
-  assignment,
-  recordToken: 7,
-  commitSent: role === "destination",
-  runIntent: 0,
-  runRefused: 0,
-  arrivesPaused: false,
-  relinquished: false,
-  over: false,
-  ...changes,
-});
-const past = copyOf("copy_A", { machine: "stopped", migrationId: "mig_1", gate: "past", isAtGate: true });
-const loaded = copyOf("copy_B", { machine: "loaded", lockToken: null, migrationId: "mig_1" });
-const ran = copyOf("copy_B", { lockToken: 8, migrationId: "mig_1" });
+const copyOf = (ref: CopyRef, changes: Partial<InventoryCopy> = {}): InventoryCopy => bare(told.copyOf(ref, changes));
+const partOf = (role: "source" | "destination", changes: Partial<Part> = {}): Part =>
+  bare(told.partOf(role, { commitSent: role === "destination", ...changes }));
+const past = bare(told.past);
+const loaded = bare(told.loaded);
+const ran = copyOf(destination, { lockToken: 8, migrationId: "mig_1" });
 const of = <T>(hostId: string, ...things: T[]) => things.map((thing) => ({ ...thing, hostId }));
 
 /** As the recovery leaves it: nobody has been heard of who has the guest. */
@@ -97,25 +71,22 @@ const forWantOfWord = (changes: Partial<MigrationState> = {}): MigrationState =>
   holds: { source: true, destination: true },
   ...changes,
 });
-const late = (hostId: string, changes: Partial<LateStanding>): LateStanding => ({
-  hostId,
-  vmId: "vm-1",
-  vm: lostVm,
-  migrations: [],
-  copies: [],
-  parts: [],
-  others: { copies: [], parts: [] },
-  settled: { copies: [], parts: [] },
-  lostHosts: new Set(),
-  ...changes,
-});
+const late = (hostId: string, changes: Partial<LateStanding>): LateStanding =>
+  lateStanding({ hostId, vm: lostVm, ...changes });
 const sourceTold = { copies: of("host-a", past), parts: of("host-a", partOf("source")) };
 const heldVm: VmRecord = { ...lostVm, owner: destination, migrationId: "mig_1" };
+const aborted = {
+  kind: "aborted",
+  token: epoch + 1,
+  by: "control-plane",
+  reason: "table-restored",
+  detail: "",
+} as const;
 const awaiting = (changes: Partial<LateStanding>): LateStanding =>
   late("host-b", { vm: heldVm, migrations: [forWantOfWord()], settled: sourceTold, ...changes });
 
 test("a commit for want of its destination's word stands where that one is at work on it: it runs what is loaded there, or returns it", () => {
-  const gone = copyOf("copy_B", { machine: "ended", lockToken: null, ended: "killed" });
+  const gone = copyOf(destination, { machine: "ended", lockToken: null, ended: "killed" });
   for (const copies of [[loaded], [gone]]) {
     const standing = awaiting({ copies, parts: [partOf("destination")] });
     const { vm, migrations } = recoverLate(standing, context);
@@ -156,7 +127,7 @@ test("a source that was asked to take its copy back is still asked: it may hold 
   const byAnother = {
     hostId: "host-c",
     lostHosts: new Set(["host-b"]),
-    copies: [copyOf("copy_C", { lockToken: 2, machine: "stopped" })],
+    copies: [copyOf(third, { lockToken: 2, machine: "stopped" })],
   };
   const [drawn] = recoverLate(awaiting({ migrations, ...byAnother }), context).migrations;
   assert.deepEqual([drawn?.verdict.kind, drawn?.takeBack], ["committed", takeBack]);
@@ -188,13 +159,6 @@ test("a source that stands goes on where its destination had told that it was do
 });
 
 test("a guest whose source has ended its copy by a record that the table forgot is with its late destination", () => {
-  const aborted = {
-    kind: "aborted",
-    token: epoch + 1,
-    by: "control-plane",
-    reason: "table-restored",
-    detail: "",
-  } as const;
   const vm: VmRecord = { ...lostVm, migrationId: "mig_1" };
   const settled = { copies: [], parts: of("host-a", partOf("source")) };
   const copies = [ran];
@@ -209,18 +173,11 @@ test("a guest whose source has ended its copy by a record that the table forgot 
 });
 
 test("a host is done with what the record says it is done with, whatever it had told", () => {
-  const aborted = {
-    kind: "aborted",
-    token: epoch + 1,
-    by: "control-plane",
-    reason: "table-restored",
-    detail: "",
-  } as const;
   const settled = { copies: [], parts: of("host-a", partOf("source")) };
   const holds = { source: false, destination: false };
   const over = forWantOfWord({ verdict: aborted, stage: "ended", holds });
   const { migrations, vm } = recoverLate(
-    late("host-c", { settled, migrations: [over], copies: [copyOf("copy_C")] }),
+    late("host-c", { settled, migrations: [over], copies: [copyOf(third)] }),
     context,
   );
   assert.deepEqual(migrations, []);
@@ -229,14 +186,14 @@ test("a host is done with what the record says it is done with, whatever it had 
 
 test("a guest that was stopped in the backup and runs on a late host runs there", () => {
   const vm: VmRecord = { ...lostVm, runState: "stopped", stoppedBecause: "ordered" };
-  assert.deepEqual(recoverLate(late("host-a", { vm, copies: [copyOf("copy_A")] }), context).vm?.owner, source);
+  assert.deepEqual(recoverLate(late("host-a", { vm, copies: [copyOf(source)] }), context).vm?.owner, source);
 });
 
 test("once the guest was started since the restore, a late copy has been left behind, also where that start is lost", () => {
   const started = startVm(lostVm, third, 3);
   assert.equal(started.mayBeLate, undefined);
   const lost = endGuest({ ...started, runState: "running" }, hostLost, 3);
-  const paused = copyOf("copy_A", { machine: "stopped" });
+  const paused = copyOf(source, { machine: "stopped" });
   const { vm, duties } = recoverLate(late("host-a", { vm: lost, copies: [paused] }), context);
   assert.equal(vm, lost);
   assert.deepEqual(
@@ -246,7 +203,7 @@ test("once the guest was started since the restore, a late copy has been left be
 });
 
 test("a source that comes back later is not named where its destination had told that it may have run the guest", () => {
-  const gone = copyOf("copy_B", { machine: "ended", lockToken: 8, ended: "killed" });
+  const gone = copyOf(destination, { machine: "ended", lockToken: 8, ended: "killed" });
   const mayHaveRun = partOf("destination", { runIntent: 1 });
   const first = late("host-b", { copies: [gone], parts: [mayHaveRun], lostHosts: new Set(["host-a"]) });
   const { vm, migrations } = recoverLate(first, context);
@@ -267,7 +224,7 @@ test("what was decided since the restore is not opened again, though both its ho
     vm,
     migrations,
     lostHosts,
-    copies: [copyOf("copy_C", { machine: "held", lockToken: null, migrationId: "mig_9" })],
+    copies: [copyOf(third, { machine: "held", lockToken: null, migrationId: "mig_9" })],
   });
   assert.equal(recoverLate(standing, context).vm, vm);
 });

@@ -2,6 +2,7 @@
 // recovery.test.ts).
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import type { ToldPart } from "../../../functions/domain/last-run.ts";
 import {
   noCopy,
   recoveredEvents,
@@ -24,7 +25,6 @@ import {
   partOf,
   past,
   type Seen,
-  type Told,
 } from "../support/inventories.ts";
 import { admitted, destination, source, third, verdicts } from "../support/motions.ts";
 
@@ -345,7 +345,7 @@ for (const [why, changes, expected] of [
 }
 
 test("R2: a guest whose source stood by its user's wish arrives paused, also where only one of them says so", () => {
-  const arrives = (copies: Seen[], parts: Told[], migrations: VmStanding["migrations"] = []) =>
+  const arrives = (copies: Seen[], parts: ToldPart[], migrations: VmStanding["migrations"] = []) =>
     recover({ inventory: inventory(copies, parts), migrations }).migrations[0]?.arrivesPaused;
   const both = [partOf("source"), partOf("destination")];
   const aside = copyOf(third, { machine: "stopped", wasPaused: true, lockToken: 5 });
@@ -404,7 +404,7 @@ test("R2: a part is of its own host, in its own role, of its own migration", () 
     fencingToken: 6,
     destination: { ...assignment.destination, copyId: "copy_E" },
   };
-  const of = (parts: Told[]) =>
+  const of = (parts: ToldPart[]) =>
     recover({ inventory: inventory([past, runs], parts) }).migrations.map(
       ({ id, verdict, holds }) => `${id} ${verdict.kind} ${holds.source} ${holds.destination}`,
     );
@@ -434,7 +434,7 @@ test("R2: migrations that opened under one token are taken in the order of their
 });
 
 test("R2: a VM is held by the last of its migrations that a host is not done with, unless a third copy owns it or it is deleted", () => {
-  const holder = (copies: Seen[], parts: Told[], vm: typeof atRest = atRest) =>
+  const holder = (copies: Seen[], parts: ToldPart[], vm: typeof atRest = atRest) =>
     recover({ vm, inventory: inventory(copies, parts) }).vm.migrationId;
   const runs = copyOf(destination, { lockToken: 8 });
   assert.equal(holder([past, runs], [partOf("destination", { runIntent: 1 })]), "mig_1");

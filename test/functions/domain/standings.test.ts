@@ -6,6 +6,7 @@ import type { MigrationState, QueueEntry, Slot, VmRecord } from "../../../functi
 import { migrationsNamed, standingsOf, underWay } from "../../../functions/domain/standings.ts";
 import type { InventoryCopy } from "../../../schemas/inventory.ts";
 import { spec } from "../../support/assignments.ts";
+import { bare, partOf } from "../support/inventories.ts";
 import { admitted, runningVm } from "../support/motions.ts";
 
 const assignmentOf = (migrationId: string, vmId: string, fencingToken = 7): Part["assignment"] => {
@@ -13,18 +14,8 @@ const assignmentOf = (migrationId: string, vmId: string, fencingToken = 7): Part
   assert.ok(held);
   return { ...held.assignment, migrationId, vmId, fencingToken };
 };
-const part = (migrationId: string, vmId: string, changes: Partial<Part> = {}): Part => ({
-  role: "source",
-  assignment: assignmentOf(migrationId, vmId),
-  recordToken: 0,
-  commitSent: false,
-  runIntent: 0,
-  runRefused: 0,
-  arrivesPaused: false,
-  relinquished: false,
-  over: false,
-  ...changes,
-});
+const part = (migrationId: string, vmId: string, changes: Partial<Part> = {}): Part =>
+  bare(partOf("source", { assignment: assignmentOf(migrationId, vmId), recordToken: 0, ...changes }));
 const copy = (vmId: string, copyId: string, lockToken: number | null): InventoryCopy =>
   ({ vmId, copyId, spec, machine: "running", lockToken, migrationId: null }) as InventoryCopy;
 const told = (hostId: string, inventory: Partial<HostInventory>): HostInventory => ({

@@ -1,6 +1,7 @@
 // An operator who declares hosts lost and forces their VMs: truthfully, of hosts that are off, which come back later; or
-// told a lie, of hosts that only cannot be heard, whose guests run on. One with patience mostly waits for them to return. Then the lock file must keep the second copy from
-// running. An override of the lock file in words is never a lie here: nothing could tell such a word from a true one.
+// told a lie, of hosts that only cannot be heard, whose guests run on: then the lock file must keep the second copy from
+// running. One with patience believes it as well, and mostly waits for the hosts to return. An override of the lock file in
+// words is never a lie here: nothing could tell such a word from a true one.
 import { hostLost } from "../../../functions/domain/vms.ts";
 import type { Item } from "../../../functions/ports/table.ts";
 import { type Host, lostStatement } from "../../../schemas/host.ts";
