@@ -97,27 +97,22 @@ async function strike(stage: Stage, cell: Cell, place: string, pid: number): Pro
     return stall(world, place, world.processes(host), pid);
   }
   const victims = victimsOf(stage, cell.effect, self);
-  const mayBeLost = mayLose(stage, cell, victims);
-  switch (cell.effect) {
-    case "kill-source-host":
-      await offAndOn(world, stage.source);
-      break;
-    case "kill-destination-host":
-      await offAndOn(world, stage.destination);
-      break;
-    case "kill-everything":
-      await offAndOn(world, "control-plane", ...world.hosts);
-      break;
-    default:
-      await world.kill(victims);
-  }
-  return mayBeLost;
+  const mayBeLost = () => mayLose(stage, cell, victims);
+  const before = mayBeLost();
+  const places = placesOf(stage, cell.effect);
+  if (places.length > 0) await world.powerOff(...places);
+  else await world.kill(victims);
+  // A commit that was under way as they died may have made one of them the owner.
+  const after = mayBeLost();
+  for (const each of places) world.letUp(each); // What the scenario itself holds down stays so.
+  return before || after;
 }
 
-/** What the scenario itself holds down stays so. */
-async function offAndOn(world: World, ...places: string[]): Promise<void> {
-  await world.powerOff(...places);
-  for (const place of places) world.letUp(place);
+/** That lose their power, and have it again. */
+function placesOf({ world, source, destination }: Stage, effect: Effect): string[] {
+  if (effect === "kill-source-host") return [source];
+  if (effect === "kill-destination-host") return [destination];
+  return effect === "kill-everything" ? ["control-plane", ...world.hosts] : [];
 }
 
 async function stall(world: World, place: string, victims: Found[], halted: number): Promise<false> {
