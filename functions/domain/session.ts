@@ -32,15 +32,14 @@ export function checkSession(
       detail: `Host "${recovery.noticedBy}" was told more than the table knows. It was restored or replaced; nothing is decided on it until "drover restore" was run.`,
     };
   }
-  if (recovery && manner !== "heartbeat" && manner !== "inventory") {
-    return { code: "recovering", detail: "The table was restored: this host is to tell what it has, and to wait." };
-  }
-  // What it was told before, the restored table cannot know.
-  if (!recovery && speaking.acknowledged > session.counter) {
+  if (speaking.acknowledged > session.counter) {
     return {
       code: "table-went-back",
-      detail: `This host was told counter ${speaking.acknowledged}; the table knows ${session.counter}. It was restored or replaced; nothing is decided on it.`,
+      detail: `This host was told counter ${speaking.acknowledged}; the table knows ${session.counter}. It was restored or replaced; nothing is decided on it until "drover restore" was run, with an epoch above every one before.`,
     };
+  }
+  if (recovery && manner !== "heartbeat" && manner !== "inventory") {
+    return { code: "recovering", detail: "The table was restored: this host is to tell what it has, and to wait." };
   }
   if (speaking.incarnation !== session.incarnation && !(manner === "heartbeat" && !isKnownIncarnation)) {
     return {
@@ -105,15 +104,23 @@ function recoveryAfter({ recovery }: Session, isNewIncarnation: boolean): Sessio
   return isNewIncarnation ? { kind, restoreEpoch, reportedAt: null } : recovery;
 }
 
-/** A host has noticed that the table went back: nothing is decided for its cluster until an operator restores it. */
+/** A host has noticed that the table went back: nothing is decided for its cluster until an operator restores it, also
+ *  where it was recovering from the last time. */
 export function noticeWentBack(session: Session, noticedBy: string): Session {
-  return session.recovery ? session : { ...session, recovery: { kind: "went-back", noticedBy } };
+  if (session.recovery?.kind === "went-back") return session;
+  return { ...session, recovery: { kind: "went-back", noticedBy } };
 }
 
-/** The table was restored: the host is awaited, whatever was said of it before the backup. */
+/** So many requests of a host are numbered within one restore epoch; at ten a second they last for a year and a half.
+ *  A host's highest number stays exact, and within the digits of a header, up to the highest epoch. */
+export const requestsPerEpoch = 2 ** 29;
+
+/** The table was restored: the host is awaited, whatever was said of it before the backup. Its requests are numbered from
+ *  above all that it was told before: what it is told from now on, this table must know. */
 export function beginRecovery(session: Session, restoreEpoch: number): Session {
   const recovery = { kind: "recovering", restoreEpoch, reportedAt: null } as const;
-  return { ...session, leaseExpiresAt: null, lost: null, recovery };
+  const counter = Math.max(session.counter, restoreEpoch * requestsPerEpoch);
+  return { ...session, counter, leaseExpiresAt: null, lost: null, recovery };
 }
 
 /** A host has told what it has when all of its pages came. */

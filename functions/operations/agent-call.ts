@@ -130,7 +130,7 @@ export async function answerAgent<A>(
     counter = session.counter;
     const isKnown = request.manner === "heartbeat" && found.at(incarnationKey(call)).value !== null;
     const refused = hasLanded ? null : (checkSession(session, call, request.manner, isKnown) ?? request.invalid);
-    isNews = refused?.code === "table-went-back" && !session.recovery;
+    isNews = refused?.code === "table-went-back" && session.recovery?.kind !== "went-back";
     if (refused) return { kind: "done", result: { kind: "refuse", problem: refused } };
     const decided = await request.decide(found, session);
     if (decided.kind === "refuse" && decided.mayBeTorn && !hasReadAgain) {
@@ -145,7 +145,7 @@ export async function answerAgent<A>(
   });
   if (retried.kind === "busy") return { kind: "refuse", problem: retried.problem, counter };
   if (retried.committed) counter = call.counter;
-  if (isNews) await finish(ports, () => noticeTableWentBack(ports, call.clusterId, call.hostId));
+  if (isNews) await finish(ports, () => noticeTableWentBack(ports, call.clusterId, call));
   const decided = retried.result;
   if (decided.kind === "refuse") {
     const { problem, record } = decided;

@@ -71,20 +71,26 @@ export async function viewRecovery(
   };
 }
 
-/** A host has been told more than the table knows: from now on nothing is decided for its cluster. */
-export async function noticeTableWentBack(ports: Ports, clusterId: string, hostId: string): Promise<void> {
+/** A host has been told more than the table knows: from now on nothing is decided for its cluster. A table that was
+ *  restored since that was seen numbers its requests from above. */
+export async function noticeTableWentBack(
+  ports: Ports,
+  clusterId: string,
+  { hostId, acknowledged }: { hostId: string; acknowledged: number },
+): Promise<void> {
   await retryConflicts<null>(ports, "went-back-noticed", async () => {
     const recovery = await readRecovery(ports, clusterId);
-    if (isShut(recovery.value)) return { kind: "done", result: null };
+    if (recovery.value?.kind === "went-back") return { kind: "done", result: null };
     const { value: cluster } = await readCluster(ports, clusterId);
+    const hosts = await readHosts(ports, clusterId, cluster?.hosts ?? []);
+    const knows = hosts.find((host) => host.hostId === hostId)?.session.value.counter;
+    if (knows === undefined || acknowledged <= knows) return { kind: "done", result: null };
     const at = ports.clock.nowMs();
     const batch = new Batch({ clusterId, by: `host/${hostId}`, at });
     batch.put<RecoveryRecord>(recovery, { kind: "went-back", at, by: hostId });
     const subject = { kind: "cluster", id: clusterId } as const;
     batch.event({ kind: "table-went-back", subject, data: { noticedBy: hostId } }, recovery);
-    for (const { session } of await readHosts(ports, clusterId, cluster?.hosts ?? [])) {
-      batch.put(session, noticeWentBack(session.value, hostId));
-    }
+    for (const { session } of hosts) batch.put(session, noticeWentBack(session.value, hostId));
     return { kind: "commit", changes: batch.changes, result: null };
   });
 }

@@ -4,6 +4,7 @@ import { test } from "node:test";
 import { createFaultyTable } from "../../functions/adapters/faulty-table.ts";
 import { createMemoryTable, type MemoryTable } from "../../functions/adapters/memory-table.ts";
 import { createApp } from "../../functions/http/app.ts";
+import { noticeTableWentBack } from "../../functions/operations/recovery.ts";
 import { restoreTable } from "../../functions/operations/restore-table.ts";
 import { tidy } from "../../functions/operations/tidy.ts";
 import type { Change, Table } from "../../functions/ports/table.ts";
@@ -85,6 +86,46 @@ test("one host that knows more than the table stops every decision, and the clus
   const { state, detail } = await recoveryOf(world);
   assert.equal(state, "table-went-back");
   assert.match(detail, /host-a.*drover restore/);
+});
+
+test("a table that goes back once more while its cluster recovers is noticed by a host that has told already", async () => {
+  const { world, table } = await makeRestorable(["host-a", "host-b"]);
+  await runVm(world, "vm-1", "host-a");
+  const { copyId } = await ownerOf(world, "vm-1");
+  const once = await restored(world, table);
+  const backup = table.snapshot();
+  await tell(world.host("host-a"), [{ vmId: "vm-1", copyId, lockToken: 1 }]);
+  table.restore(backup);
+  assert.equal((await world.host("host-a").heartbeat()).body.code, "table-went-back");
+  assert.equal((await recoveryOf(once)).state, "table-went-back");
+  const twice = await restored(world, table, { tableId: "t3", restoreEpoch: 2 });
+  await tell(world.host("host-a"), [{ vmId: "vm-1", copyId, lockToken: 1 }]);
+  await tell(world.host("host-b"));
+  assert.equal(await recoveryOf(twice), null);
+});
+
+test("a restore with an epoch that is not above the lost table's is noticed, and done again with a higher one", async () => {
+  const { world, table } = await makeRestorable(["host-a"]);
+  const backup = table.snapshot();
+  await restored(world, table, { tableId: "t2", restoreEpoch: 2 });
+  await tell(world.host("host-a"));
+  table.restore(backup);
+  await restored(world, table, { tableId: "t3", restoreEpoch: 1 });
+  assert.equal((await world.host("host-a").heartbeat()).body.code, "table-went-back");
+  const after = await restored(world, table, { tableId: "t4", restoreEpoch: 3 });
+  await tell(world.host("host-a"));
+  assert.equal(await recoveryOf(after), null);
+});
+
+test("a table that was restored since a host saw it go back is left to recover", async () => {
+  const { world, table } = await makeRestorable(["host-a"]);
+  const backup = table.snapshot();
+  ok(await world.host("host-a").heartbeat());
+  const { acknowledged } = world.host("host-a");
+  table.restore(backup);
+  const after = await restored(world, table);
+  await noticeTableWentBack(after.ports, cluster, { hostId: "host-a", acknowledged });
+  assert.equal((await recoveryOf(after)).state, "recovering");
 });
 
 test("while the cluster recovers, reads are answered and all else is refused with who is awaited; it opens with the last", async () => {

@@ -18,9 +18,11 @@ import {
   type Manner,
   newSession,
   noticeWentBack,
+  requestsPerEpoch,
   settleLoss,
 } from "../../../functions/domain/session.ts";
-import { onlyPage } from "../../../schemas/agent.ts";
+import { highestEpoch } from "../../../functions/operations/restore-table.ts";
+import { counterDigits, onlyPage } from "../../../schemas/agent.ts";
 
 const incarnation = "a".repeat(32);
 const session: Session = { ...newSession, incarnation, incarnationNumber: 1, counter: 10, leaseExpiresAt: 5000 };
@@ -36,15 +38,33 @@ test("a host that was told more than the table knows is refused, and so is every
   }
 });
 
-test("while the cluster recovers, heartbeats and inventories alone are heard, and the table takes over the higher counter", () => {
+/** The number of a host's nth request since the table was restored. */
+const since = (epoch: number, nth: number) => epoch * requestsPerEpoch + nth;
+
+test("while the cluster recovers, heartbeats and inventories alone are heard", () => {
   const recovering = beginRecovery(session, 1);
+  const asks = { ...speaking, counter: since(1, 1) };
+  const heard = (held: Session, manner: Manner) => checkSession(held, asks, manner, true)?.code ?? null;
   assert.deepEqual([heard(recovering, "read"), heard(recovering, "write")], ["recovering", "recovering"]);
   assert.deepEqual([heard(recovering, "heartbeat"), heard(recovering, "inventory")], [null, null]);
-  assert.equal(afterHeartbeat(recovering, speaking, { at: 0, leaseMs: 9000, alarms: [] }).counter, 41);
   assert.equal(isAwaited(recovering), true);
-  const told = afterInventory(recovering, { ...speaking, counter: 42 }, 7000, onlyPage);
-  assert.deepEqual([told.counter, isAwaited(told), heard(told, "write")], [42, false, "recovering"]);
+  const told = afterInventory(recovering, asks, 7000, onlyPage);
+  assert.deepEqual([told.counter, isAwaited(told), heard(told, "write")], [since(1, 1), false, "recovering"]);
   assert.equal(endRecovery(told).recovery, null);
+});
+
+test("a restored table numbers a host's requests from above all that it was told before, and so notices the next time", () => {
+  const recovering = beginRecovery(session, 1);
+  assert.equal(heard(recovering, "heartbeat"), "counter-stale", "the answer tells from where it counts now");
+  const told = afterInventory(recovering, { ...speaking, counter: since(1, 2) }, 7000, onlyPage);
+  const asks = { incarnation, counter: since(1, 3), acknowledged: since(1, 2) };
+  for (const manner of manners) {
+    assert.equal(checkSession(recovering, asks, manner, true)?.code, "table-went-back", `back again: ${manner}`);
+    assert.notEqual(checkSession(told, asks, manner, true)?.code, "table-went-back");
+  }
+  const again = beginRecovery({ ...told, counter: since(1, 9) }, 1);
+  assert.equal(again.counter, since(1, 9), "never lower than it knows");
+  assert.ok(since(highestEpoch + 1, 0) < 10 ** counterDigits, "exact, and within a header, in every epoch");
 });
 
 test("a host that tells in pages has told when all of them came, in whatever order and however often", () => {
@@ -67,7 +87,7 @@ test("a host that tells in pages has told when all of them came, in whatever ord
 
 test("a host that boots again after it told what it has is to tell it again", () => {
   const told = afterInventory(beginRecovery(session, 1), speaking, 7000, onlyPage);
-  const next = { incarnation: "b".repeat(32), counter: 50, acknowledged: 41 };
+  const next = { incarnation: "b".repeat(32), counter: since(1, 1), acknowledged: 41 };
   assert.equal(checkSession(told, next, "heartbeat", false), null);
   assert.equal(isAwaited(afterHeartbeat(told, next, { at: 0, leaseMs: 9000, alarms: [] })), true);
 });
@@ -76,12 +96,12 @@ test("a host that was declared lost is not waited for, and tells what it has whe
   const lost = declareLost(beginRecovery(session, 1), { incarnation, reason: "off", by: "ops", at: 1 });
   assert.equal(isAwaited(lost), false);
   assert.equal(heard(lost, "heartbeat"), "incarnation-ended");
-  const back = { incarnation: "b".repeat(32), counter: 50, acknowledged: 40 };
+  const back = { incarnation: "b".repeat(32), counter: since(1, 1), acknowledged: 40 };
   const opened = endRecovery(lost);
-  assert.equal(checkSession(opened, back, "heartbeat", false), null, "its higher counter is no news");
+  assert.equal(checkSession(opened, back, "heartbeat", false), null);
   const again = afterHeartbeat(opened, back, { at: 0, leaseMs: 9000, alarms: [] });
-  assert.equal(checkSession(again, { ...back, counter: 51 }, "write", true)?.code, "recovering");
-  assert.equal(checkSession(again, { ...back, counter: 51 }, "inventory", true), null);
+  assert.equal(checkSession(again, { ...back, counter: since(1, 2) }, "write", true)?.code, "recovering");
+  assert.equal(checkSession(again, { ...back, counter: since(1, 2) }, "inventory", true), null);
 });
 
 test("a loss that was declared before the backup is forgotten with it: the host may have come back since", () => {
@@ -180,10 +200,12 @@ test("a host that cannot journal takes part in no migration; other alarms keep n
   assert.deepEqual([hostTrouble(session), hostTrouble(null)], [null, null]);
 });
 
-test("a host notices that the table went back once; a recovery that is under way goes on", () => {
+test("a host notices that the table went back once, also while it recovers from the last time", () => {
   assert.deepEqual(noticeWentBack(session, "host-b").recovery, { kind: "went-back", noticedBy: "host-b" });
   const recovering = beginRecovery(session, 1);
-  assert.equal(noticeWentBack(recovering, "host-b"), recovering);
+  assert.deepEqual(noticeWentBack(recovering, "host-b").recovery, { kind: "went-back", noticedBy: "host-b" });
+  const first = noticeWentBack(session, "host-b");
+  assert.equal(noticeWentBack(first, "host-c"), first);
   const noticed = noticeWentBack(session, "host-b");
   const booted = afterHeartbeat(noticed, { ...speaking, incarnation: other }, { at: 0, leaseMs: 1, alarms: [] });
   assert.deepEqual(booted.recovery, noticed.recovery, "a boot does not undo it");
