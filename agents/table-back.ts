@@ -143,7 +143,7 @@ export class TableBack {
       if (this.#isEnded) return;
       await act().catch((error: unknown) => {
         log({ event: "recovery-step-failed", error: messageOf(error) });
-        clock.after(tryAgainMs, () => !this.#isEnded && this.#then(act));
+        clock.after(tryAgainMs, () => this.#then(act));
       });
     });
   }

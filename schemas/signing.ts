@@ -14,7 +14,7 @@ const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
 export function toBase64Url(bytes: Uint8Array): string {
-  return toBase64(bytes).replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
+  return toBase64(bytes).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
 }
 export function fromBase64Url(text: string): Uint8Array<ArrayBuffer> {
   return fromBase64(text.replaceAll("-", "+").replaceAll("_", "/"));
@@ -136,7 +136,7 @@ export async function verifyRequest(
   headers: { signatureInput: string; signature: string },
   verify: Verify,
 ): Promise<number | null> {
-  const created = /^drover=.*;created=(\d{1,12});alg="ed25519"$/.exec(headers.signatureInput)?.[1];
+  const created = /;created=(\d{1,12});/.exec(headers.signatureInput)?.[1];
   const signature = /^drover=:([A-Za-z0-9+/=]{1,128}):$/.exec(headers.signature)?.[1];
   if (!created || !signature) return null;
   const parameters = signatureParameters(Number(created));

@@ -55,11 +55,12 @@ export function recoverLate(late: LateStanding, context: RecoveryContext): LateR
   const adopted = { vm: recovered.vm, migrations, duties: own };
   if (!vm || vm.migrationId !== null || !hasEnded(recovered.vm)) return adopted;
   const { owner, fencingToken } = recovered.vm;
-  const isLeft = late.parts.some(
-    ({ role, over, assignment }) => role === "source" && !over && assignment.destination.copyId === owner?.copyId,
-  );
+  const isLeft =
+    owner !== null &&
+    lostHosts.has(owner.hostId) &&
+    late.parts.some(({ over, assignment }) => !over && assignment.destination.copyId === owner.copyId);
   // The destination may have run it. While that one is lost, an operator may have the source prove that it did not.
-  if (isLeft && owner && lostHosts.has(owner.hostId)) return adopted;
+  if (isLeft) return adopted;
   // A guest that ended with its host stays lost with it, and waits for no migration. Of who ran it last nobody else may
   // resume: a source that comes back later is not to be named.
   return standBehind(late, { ...vm, owner, fencingToken }, context);

@@ -96,7 +96,7 @@ export const parts: Part[] = [
   },
   {
     group: "rule",
-    files: ["functions/domain/last-run.ts", "functions/domain/recovery.ts"],
+    files: ["functions/domain/last-run.ts", "functions/domain/recovery.ts", "functions/domain/late-host.ts"],
     tests: restoreTests,
   },
   {
@@ -109,9 +109,28 @@ export const parts: Part[] = [
     ],
   },
   {
+    group: "rule",
+    files: ["schemas/signing.ts"],
+    tests: ["test/schemas/signing.test.ts"],
+  },
+  {
     group: "core",
     files: ["agents/adapters/counter-file.ts", "agents/adapters/incarnation.ts"],
     tests: ["test/agents/adapters/counter-file.test.ts", "test/agents/adapters/incarnation.test.ts"],
+  },
+  {
+    group: "core",
+    files: ["agents/duties.ts"],
+    tests: [
+      "test/agents/duties.test.ts",
+      "test/agents/duties-carried-out.test.ts",
+      "test/agents/duties-watched.test.ts",
+    ],
+  },
+  {
+    group: "core",
+    files: ["agents/table-back.ts"],
+    tests: ["test/agents/table-back.test.ts"],
   },
   {
     group: "core",
@@ -126,7 +145,6 @@ export const parts: Part[] = [
   {
     group: "core",
     files: [
-      "functions/domain/late-host.ts",
       "functions/domain/migrations.ts",
       "functions/domain/obstacles.ts",
       "functions/domain/same.ts",

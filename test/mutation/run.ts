@@ -63,6 +63,7 @@ async function mutate(tests: readonly string[], files: readonly string[], concur
     env: {
       ...process.env,
       DROVER_HISTORIES: "500",
+      DROVER_TRACES: "400",
       TMPDIR: folder,
       // It starts each test as "node".
       PATH: `${dirname(process.execPath)}${delimiter}${process.env["PATH"] ?? ""}`,

@@ -38,6 +38,21 @@ test("bytes of every length come back from base64, whole", () => {
   assert.throws(() => fromBase64("not base64!"));
 });
 
+test("the keys that sign and check are not to be had from them again", async (t) => {
+  const { privateKey, publicKey } = await makeKeyPair();
+  const imported = t.mock.method(crypto.subtle, "importKey");
+  await signerFrom(privateKey);
+  await verifierFrom(publicKey);
+  const keys = await Promise.all(imported.mock.calls.map(({ result }) => result as Promise<CryptoKey>));
+  assert.deepEqual(
+    keys.map(({ type, extractable, usages }) => [type, extractable, usages]),
+    [
+      ["private", false, ["sign"]],
+      ["public", false, ["verify"]],
+    ],
+  );
+});
+
 test("digests are those that others make", async () => {
   const digest = createHash("sha256").update("a body, ü");
   assert.equal(await sha256Hex("a body, ü"), digest.copy().digest("hex"));
@@ -85,6 +100,11 @@ test("what is signed is bounded, so that a host cannot send more", () => {
   assert.deepEqual([sized(65_536, 128), sized(65_537, 128), sized(65_536, 129)], [true, false, false]);
 });
 
+test("what is signed says in the document of the API what it is", () => {
+  assert.equal(Signed.meta()?.id, "Signed");
+  for (const [name, { description }] of Object.entries(Signed.shape)) assert.ok(description, name);
+});
+
 const parts: RequestParts = {
   method: "POST",
   path: "/v1/agent/report?page=1",
@@ -116,6 +136,14 @@ test("a request verifies no more once any part of it was changed", async () => {
     );
   }
   assert.equal(await verifyRequest(parts, { signatureInput, signature }, (await pairOf()).verify), null);
+});
+
+test("a request that says no time is refused, though its host signed it so", async () => {
+  const { sign, verify } = await pairOf();
+  for (const created of [Number.NaN, -1, 1.5, 1e12]) {
+    const { "signature-input": signatureInput, signature } = await signRequest(parts, created, sign);
+    assert.equal(await verifyRequest(parts, { signatureInput, signature }, verify), null, `${created}`);
+  }
 });
 
 test("a request's signature is taken in its one form alone", async () => {

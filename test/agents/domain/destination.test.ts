@@ -244,7 +244,7 @@ test("a guest that is refused here again and again: the record may name another 
 test("a guest that runs here, and was started elsewhere by an operator's word: its copy goes once the record says so", () => {
   const journal = { commitSent: true, runIntent: 1, runRefused: 0, relinquished: false };
   const owner = { hostId: "host-c", copyId: "copy_C" };
-  const heard = (record: MigrationRecord): DestinationEvent => ({
+  const heard = (record: MigrationRecord | null): DestinationEvent => ({
     kind: "report-answered",
     report: "guest-confirmed",
     outcome: "refused",
@@ -256,6 +256,8 @@ test("a guest that runs here, and was started elsewhere by an operator's word: i
   const gone = run({ ...state, isGone: true }, heard(recordWith("forced", { owner, verdictToken: 9 })));
   assert.equal(gone.state.stage, "reporting");
   assert.equal(run(state, heard(recordWith("committed", { confirmed: true }))).state.stage, "reporting");
+  assert.equal(state.record, null);
+  assert.equal(run(state, heard(null)).state.stage, "reporting");
 });
 
 test("D3, D4: a lost copy whose abort is refused by a commit is returned, or named lost if it may have run", () => {

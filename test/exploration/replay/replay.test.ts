@@ -1,9 +1,5 @@
 import assert from "node:assert/strict";
-import { type TestContext, test } from "node:test";
-import { Lane } from "../../../agents/roles/context.ts";
-import { OneOfAKind, Wake } from "../../../agents/roles/pacing.ts";
-import { Part } from "../../../agents/roles/part.ts";
-import type { Seed } from "./host-double.ts";
+import { test } from "node:test";
 import { replayMany } from "./replays.ts";
 
 const stages = {
@@ -12,59 +8,15 @@ const stages = {
     "preparing loading settling intending committing starting confirming refused returning discarding aborting relinquishing relinquished reporting",
 };
 
+const count = Number(process.env["DROVER_TRACES"] ?? 1000);
+
 test("what the runners of both roles do is what the machines of the exploration ordered, on every trace", async () => {
-  const { traces, divergences, seen } = await replayMany(1000);
+  const { traces, divergences, seen } = await replayMany(count);
   assert.deepEqual(divergences, []);
-  assert.equal(traces, 1000);
+  assert.equal(traces, count);
   const reached = new Set([...seen.keys()].map((point) => point.split(" ").slice(0, 2).join(" ")));
   for (const [role, names] of Object.entries(stages)) {
     for (const name of names.split(" ")) assert.ok(reached.has(`${role} ${name}`), `no ${role} was ${name}`);
   }
   assert.ok(seen.size > 180, `only ${seen.size} pairs of a stage and what it was told`);
-});
-
-/** Found, and by what it does. */
-async function findsIt(what: RegExp, sown: Seed = {}): Promise<void> {
-  const { divergences } = await replayMany(600, { sown });
-  assert.match(divergences[0]?.what ?? "no divergence", what);
-}
-
-test("a runner that acts before its journal has written is found", () =>
-  findsIt(/destination waits for \[.*report:destination-commits.*\], and not for \[.*journal:commit-sent/, {
-    isJournalNotAwaited: true,
-  }));
-
-test("a journal that loses what its runner wrote is found", () =>
-  findsIt(/journal says commitSent: false/, { losesFacts: true }));
-
-test("a runner that does two things with a copy at once is found", async (t: TestContext) => {
-  t.mock.method(Lane.prototype, "do", (action: () => Promise<unknown>) => action());
-  await findsIt(/waits for/);
-});
-
-test("a runner that asks twice where the first answer serves both is found", async (t: TestContext) => {
-  t.mock.method(OneOfAKind.prototype, "ask", async (_kind: string, ask: () => Promise<() => void>) => (await ask())());
-  await findsIt(/waits for/);
-});
-
-test("a runner that keeps a wake of the stage before is found", async (t: TestContext) => {
-  t.mock.method(Wake.prototype, "stop", () => {});
-  await findsIt(/has a wake set/);
-});
-
-test("a runner that relays no record to its peer is found", async (t: TestContext) => {
-  const carryOut = Reflect.get(Part.prototype, "carryOutShared") as (command: { kind: string }) => void;
-  t.mock.method(
-    Part.prototype as unknown as { carryOutShared: typeof carryOut },
-    "carryOutShared",
-    function (this: unknown, command: { kind: string }) {
-      if (command.kind !== "relay-record") carryOut.call(this, command);
-    },
-  );
-  await findsIt(/says \[.*\], and not \[.*record/);
-});
-
-test("a runner that does not tell its machine of a record is found", async (t: TestContext) => {
-  t.mock.method(Part.prototype, "noteRecord", () => {});
-  await findsIt(/is .*, and not|waits for/);
 });

@@ -82,16 +82,32 @@ const aborted = {
   reason: "table-restored",
   detail: "",
 } as const;
+const earlierId = "mig_0";
+/** Of the migration before, to a copy that is no more. */
+const ofEarlier = (part: Part): Part => ({
+  ...part,
+  assignment: {
+    ...part.assignment,
+    migrationId: earlierId,
+    fencingToken: 5,
+    destination: { ...part.assignment.destination, copyId: "copy_Z" },
+  },
+});
+const outcomesOf = (migrations: MigrationState[]) =>
+  migrations.map(({ verdict }) => (verdict.kind === "committed" ? (verdict.confirmed?.outcome ?? null) : verdict.kind));
 const awaiting = (changes: Partial<LateStanding>): LateStanding =>
   late("host-b", { vm: heldVm, migrations: [forWantOfWord()], settled: sourceTold, ...changes });
 
 test("a commit for want of its destination's word stands where that one is at work on it: it runs what is loaded there, or returns it", () => {
   const gone = copyOf(destination, { machine: "ended", lockToken: null, ended: "killed" });
+  const before = ofEarlier(partOf("destination", { over: true }));
   for (const copies of [[loaded], [gone]]) {
-    const standing = awaiting({ copies, parts: [partOf("destination")] });
-    const { vm, migrations } = recoverLate(standing, context);
-    assert.equal(vm, standing.vm);
-    assert.deepEqual(migrations, standing.migrations);
+    for (const parts of [[partOf("destination")], [before, partOf("destination")]]) {
+      const standing = awaiting({ copies, parts });
+      const { vm, migrations } = recoverLate(standing, context);
+      assert.equal(vm, standing.vm);
+      assert.deepEqual(migrations, standing.migrations);
+    }
   }
 });
 
@@ -101,6 +117,22 @@ test("a commit for want of its destination's word is returned where that one was
   assert.deepEqual([vm?.owner, vm?.migrationId], [source, "mig_1"]);
   assert.deepEqual([migrations[0]?.verdict.kind, migrations[0]?.verdict.token], ["returned", vm?.fencingToken]);
   assert.deepEqual(migrations[0]?.holds, { source: true, destination: false });
+  const inAnother = [partOf("destination", { over: true }), ofEarlier(partOf("destination"))];
+  const returned = recoverLate(awaiting({ parts: inAnother }), context).migrations.map(({ id, verdict }) => [
+    id,
+    verdict.kind,
+  ]);
+  assert.deepEqual(returned, [
+    [earlierId, "aborted"],
+    ["mig_1", "returned"],
+  ]);
+});
+
+test("a commit for want of its destination's word is returned on that one's word alone, whoever else comes back", () => {
+  const done = of("host-b", partOf("destination", { over: true }));
+  const settled = { ...sourceTold, parts: [...sourceTold.parts, ...done] };
+  const standing = awaiting({ hostId: "host-c", settled });
+  assert.equal(recoverLate(standing, context).vm, standing.vm);
 });
 
 test("a commit for want of its destination's word is confirmed by one that runs the guest and is done with the migration", () => {
@@ -153,9 +185,101 @@ test("a source that stands goes on where its destination had told that it was do
   const done = { copies: [], parts: of("host-b", partOf("destination", { over: true })) };
   const standing = { copies: [past], parts: [partOf("source")] };
   const back = recoverLate(late("host-a", { ...standing, settled: done }), context);
-  assert.deepEqual([back.vm?.owner, back.migrations[0]?.verdict.kind], [source, "aborted"]);
-  const unknown = recoverLate(late("host-a", standing), context);
-  assert.notDeepEqual(unknown.vm?.owner, source, "one without a journal may have run it");
+  assert.deepEqual(
+    [back.vm?.owner, back.vm?.runState, back.migrations[0]?.verdict.kind],
+    [source, "running", "aborted"],
+  );
+  // As the restore left it that heard of the destination alone.
+  const migrations = [forWantOfWord({ verdict: aborted, holds: { source: true, destination: false } })];
+  const decided = recoverLate(late("host-a", { ...standing, migrations, settled: done }), context);
+  assert.deepEqual(
+    [decided.vm?.owner, decided.vm?.runState, decided.migrations[0]?.verdict.kind],
+    [source, "running", "aborted"],
+  );
+});
+
+test("a source that stands goes on by no word of a destination without a journal: that one may have run the guest", () => {
+  const { vm, migrations } = recoverLate(late("host-a", { copies: [past], parts: [partOf("source")] }), context);
+  assert.deepEqual([vm?.owner, vm?.runState, vm?.migrationId], [destination, "guest-lost", null]);
+  assert.deepEqual(outcomesOf(migrations), ["guest-lost"]);
+});
+
+test("a source that stands waits for its destination that counts as lost: an operator may have it prove that nothing ran there", () => {
+  const lostHosts = new Set(["host-b"]);
+  const before = ofEarlier(partOf("source", { over: true }));
+  for (const parts of [[partOf("source")], [before, partOf("source")]]) {
+    const { vm, migrations } = recoverLate(late("host-a", { copies: [past], parts, lostHosts }), context);
+    assert.deepEqual([vm?.owner, vm?.runState, vm?.migrationId], [destination, "guest-lost", "mig_1"]);
+    assert.deepEqual(outcomesOf(migrations), [null]);
+    assert.deepEqual(migrations[0]?.holds, { source: true, destination: true });
+  }
+});
+
+test("a source that is done with its migration waits for nobody, though its destination counts as lost", () => {
+  const standing = late("host-a", {
+    vm: { ...lostVm, owner: destination },
+    migrations: [forWantOfWord()],
+    parts: [partOf("source", { over: true })],
+    lostHosts: new Set(["host-b"]),
+  });
+  const { vm, migrations } = recoverLate(standing, context);
+  assert.deepEqual([vm?.owner, vm?.migrationId, migrations], [destination, null, []]);
+});
+
+test("a source waits for no other host than its destination, though the guest may have run on one that counts as lost", () => {
+  const onwards: Part = {
+    ...partOf("source"),
+    assignment: {
+      ...partOf("source").assignment,
+      migrationId: "mig_2",
+      fencingToken: 9,
+      source: partOf("source").assignment.destination,
+      destination: { ...partOf("source").assignment.destination, ...third },
+    },
+  };
+  const left = copyOf(destination, { ...past, copyId: destination.copyId, lockToken: 8, migrationId: "mig_2" });
+  const standing = late("host-a", {
+    copies: [past],
+    parts: [partOf("source")],
+    migrations: [forWantOfWord({ id: "mig_2", source: destination, destination: third })],
+    settled: { copies: of("host-b", left), parts: of("host-b", onwards) },
+    lostHosts: new Set(["host-c"]),
+  });
+  const { vm, migrations } = recoverLate(standing, context);
+  assert.deepEqual([vm?.owner, vm?.runState, vm?.migrationId], [third, "guest-lost", null]);
+  assert.deepEqual(
+    migrations.map(({ id, verdict }) => [id, verdict.kind]),
+    [["mig_1", "forced"]],
+  );
+});
+
+test("a guest that nobody owned, and nobody has, is no late source's", () => {
+  const settled = { copies: [], parts: of("host-b", partOf("destination", { over: true })) };
+  const standing = late("host-a", { vm: { ...lostVm, owner: null }, parts: [], settled });
+  assert.equal(recoverLate(standing, context).vm?.owner, null);
+});
+
+test("a migration that the table had as over is taken up as the table knows it by a host that is not done with it", () => {
+  const ended = forWantOfWord({ ticket: "CHG-1", stage: "ended", verdict: { kind: "open", token: 7 } });
+  const earlier = { ...ended, id: earlierId };
+  const done = of("host-b", partOf("destination", { over: true }));
+  const settled = { copies: [], parts: done };
+  const standing = late("host-a", { migrations: [earlier, ended], copies: [past], parts: [partOf("source")], settled });
+  const { migrations } = recoverLate(standing, context);
+  assert.deepEqual(
+    migrations.map(({ id, ticket, verdict }) => [id, ticket, verdict.kind]),
+    [["mig_1", "CHG-1", "aborted"]],
+  );
+});
+
+test("a host that comes back is told of its own copies alone", () => {
+  const left = copyOf(third, { machine: "stopped", lockToken: 2 });
+  const settled = { copies: of("host-c", left), parts: [] };
+  const { duties } = recoverLate(late("host-a", { copies: [copyOf(source)], settled }), context);
+  assert.deepEqual(
+    duties.map(({ copyId, wantedRunState }) => [copyId, wantedRunState]),
+    [["copy_A", "running"]],
+  );
 });
 
 test("a guest whose source has ended its copy by a record that the table forgot is with its late destination", () => {
@@ -227,4 +351,20 @@ test("what was decided since the restore is not opened again, though both its ho
     copies: [copyOf(third, { machine: "held", lockToken: null, migrationId: "mig_9" })],
   });
   assert.equal(recoverLate(standing, context).vm, vm);
+});
+
+test("what stays open between two hosts that count as lost stays so where a third comes back that knows nothing of it", () => {
+  const open = forWantOfWord({ verdict: { kind: "open", token: epoch + 1 } });
+  const standing = late("host-c", {
+    vm: { ...heldVm, owner: source },
+    migrations: [open],
+    lostHosts: new Set(["host-a", "host-b"]),
+    copies: [copyOf(third, { machine: "held", lockToken: null, migrationId: "mig_9" })],
+  });
+  const { vm, migrations } = recoverLate(standing, context);
+  assert.deepEqual([vm?.migrationId, vm?.fencingToken], ["mig_1", epoch + 2]);
+  assert.deepEqual(
+    migrations.map(({ verdict }) => verdict),
+    [{ kind: "open", token: epoch + 2 }],
+  );
 });

@@ -578,6 +578,15 @@ test("a newer migration that a host is done with does not take the slot of one t
   assert.deepEqual([slot.migration?.migrationId, slot.migration?.role], ["mig_1", "source"]);
 });
 
+test("R3: a guest that has ended may be with a host that was declared lost; one that is found is where it was found", () => {
+  const lateOf = (seen: Seen[], lostHosts: string[]) =>
+    recover({ inventory: inventory(seen, [], lostHosts) }).vm.mayBeLate;
+  const ended = copyOf(source, gone);
+  assert.deepEqual([lateOf([], ["host-c"]), lateOf([ended], ["host-c"])], [true, true]);
+  assert.deepEqual([lateOf([], []), lateOf([ended], [])], [undefined, undefined]);
+  assert.equal(lateOf([copyOf(source)], ["host-c"]), undefined);
+});
+
 test("what a recovery does to a migration is told: asked for where it was forgotten, taken up where it had ended", () => {
   const before = admitted({}).migration;
   const aborted = { ...before, verdict: verdicts.aborted };
@@ -588,6 +597,7 @@ test("what a recovery does to a migration is told: asked for where it was forgot
   assert.deepEqual(kinds({ ...before, stage: "ended" }, { ...aborted, stage: "ended" }), ["migration-aborted"]);
   const committed = { ...before, verdict: verdicts.committed };
   assert.deepEqual(kinds(committed, before), ["migration-admitted"], "nobody knows any more");
+  assert.deepEqual([kinds(before, before), kinds(committed, committed)], [[], []], "nothing has become of it");
   const freed = { ...aborted, holds: { source: false, destination: false } };
   assert.deepEqual(kinds(before, freed), ["migration-aborted"], "slots are told of by their hosts");
   const requested = recoveredEvents(null, aborted)[0];
