@@ -167,9 +167,7 @@ export class Duties {
     await durable("journal:token-of-duty", () => this.#context.journal.raiseToken(vmId, fencingToken));
     const copy = this.#copies.get(copyId) ?? null;
     const status = copy ? await copy.status() : null;
-    // One that is to be stopped and is gone was stopped, also where the order's first try died halfway.
-    const wasStopped = wantedRunState === "stopped" && status?.ended?.how === "killed";
-    if (status?.machine === "ended" && copy && !wasStopped) return this.#clearEnded(duty, copy, status);
+    if (status?.machine === "ended" && copy) return this.#clearEnded(duty, copy, status);
     switch (wantedRunState) {
       case "stopped":
         if (this.#isFrozen()) return false;
@@ -257,7 +255,7 @@ export class Duties {
   /** The guest is no more: told first, then cleared away, so that a crash in between tells it again. */
   async #clearEnded(duty: CopyDuty, copy: Copy, status: CopyStatus): Promise<boolean> {
     const how = status.ended?.how ?? "killed";
-    // A supervisor that died while it ended its guest, as ordered, is found without one.
+    // The order's first try died halfway.
     const isOrdered = how === "killed" && duty.wantedRunState === "stopped";
     const isOfReboot = how === "killed" && this.#isFirstLife && this.#fromBefore.has(copy.copyId);
     const because = isOrdered ? "ordered" : isOfReboot ? "host-rebooted" : how;
@@ -274,7 +272,7 @@ export class Duties {
 
   async #tell(duty: CopyDuty, seen: Partial<Seen> & Pick<Seen, "state">): Promise<boolean> {
     const key = `${seen.state} ${seen.because ?? ""} ${duty.fencingToken} ${seen.resets ?? 0}`;
-    if (this.#told.get(duty.copyId) === key) return seen.state !== "held";
+    if (this.#told.get(duty.copyId) === key) return true;
     const { vmId, copyId, fencingToken } = duty;
     const report: Seen = {
       kind: "copy-seen",

@@ -82,11 +82,11 @@ export class SourceRole extends Part<SourceState, SourceEvent, SourceCommand> {
   }
 
   isBeforeGate(): boolean {
-    return (this.state.stage === "linking" || this.state.stage === "copying") && this.state.ended === null;
+    return this.state.stage === "linking" || this.state.stage === "copying";
   }
 
   isCritical(): boolean {
-    return ["holding", "deciding", "in-doubt"].includes(this.state.stage) && this.state.ended === null;
+    return ["holding", "deciding", "in-doubt"].includes(this.state.stage);
   }
 
   override abandon(): void {

@@ -112,6 +112,28 @@ test("a guest is stopped as ordered, and gone from here; said again, it is told 
   assert.deepEqual(bench.launched, []);
 });
 
+test("a guest that was stopped as ordered is told of as that, though it was not heard at first", async () => {
+  const bench = makeBench({ answer: "unknown" });
+  assert.equal(await bench.sweepWith({ wantedRunState: "stopped" }), false);
+  bench.answer = "applied";
+  assert.equal(await bench.sweepWith({ wantedRunState: "stopped" }), true);
+  const gone = ["gone", "ordered", "", 7, 0];
+  assert.deepEqual([bench.seen(), bench.done], [[gone, gone], ["destroy"]]);
+});
+
+test("a reset that was made is told, though nothing else has changed", async () => {
+  const bench = makeBench();
+  await bench.sweepWith({});
+  await bench.sweepWith({ resets: 1 });
+  assert.deepEqual(
+    bench.seen().map(([state, , , token, resets]) => [state, token, resets]),
+    [
+      ["running", 7, 0],
+      ["running", 7, 1],
+    ],
+  );
+});
+
 test("a guest that is to be stopped and never was here is told of as one that never began", async () => {
   const bench = makeBench({ copies: [] });
   assert.equal(await bench.sweepWith({ wantedRunState: "stopped", hasRun: false }), true);
@@ -219,6 +241,8 @@ test("a guest that is refused by its lock file is told of and alarmed, and tried
     ]);
     assert.deepEqual(await bench.duties.alarms(() => false), []);
     assert.equal(await bench.sweepWith({}), false, "it is not as wanted");
+    const tried = machine === "held" ? "run 7" : "resume 7";
+    assert.deepEqual(bench.done, [tried, tried]);
     assert.equal(bench.reports.length, 1);
     bench.copy.permit = { kind: "granted" };
     assert.equal(await bench.sweepWith({}), true);

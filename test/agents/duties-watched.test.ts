@@ -34,7 +34,7 @@ test("before the gate a guest is paused, let go on and reset here; its end is it
   assert.equal(await bench.sweepWith({ resets: 1 }), true);
   assert.deepEqual(bench.done, ["reset 1", "pause", "resume 7"]);
   assert.equal(await bench.sweepWith({ wantedRunState: "stopped" }), true);
-  assert.deepEqual(bench.done, ["reset 1", "pause", "resume 7"]);
+  assert.deepEqual([bench.done, bench.reports.length], [["reset 1", "pause", "resume 7"], 2]);
   assert.equal(bench.journal.highestToken("vm-1"), 0, "its migration's token is its migration's to keep");
 });
 
@@ -70,7 +70,7 @@ test("while all is frozen no duty is begun, and what is under way stops before i
     bench.copy.whenAsked = () => {
       bench.isFrozen = true;
     };
-    await bench.sweepWith(duty);
+    assert.equal(await bench.sweepWith(duty), false, "it is looked at again once it may be");
     assert.deepEqual([bench.done, bench.reports], [[], []], duty.wantedRunState);
     assert.equal(bench.duties.find(copyId), bench.copy.port);
   }
@@ -78,7 +78,7 @@ test("while all is frozen no duty is begun, and what is under way stops before i
   held.copy.whenAsked = () => {
     held.isFrozen = true;
   };
-  await held.sweepWith({});
+  assert.equal(await held.sweepWith({}), false);
   assert.deepEqual([held.done, held.reports], [[], []]);
 });
 
@@ -97,9 +97,9 @@ test("a copy is watched once, however often it is found, and not any more once i
   bench.duties.watch(bench.copy.port);
   assert.equal(bench.copy.listeners.length, 1);
   assert.equal(bench.duties.copyCount, 1);
+  await bench.sweepWith({});
   bench.copy.says({ kind: "guest-reported", report: reportOf(1) });
   bench.copy.says({ kind: "lock-alarm", standing: true, detail: "lost" });
-  await bench.sweepWith({});
   bench.duties.forget(copyId);
   assert.deepEqual([bench.duties.copyCount, bench.duties.find(copyId)], [0, null]);
   assert.deepEqual([bench.duties.guestReports(), await codes(bench)], [[], []]);
@@ -231,6 +231,22 @@ test("a guest that was let stand, let go on or put away is given its time anew",
   assert.deepEqual(await codes(bench), ["guest-silent"]);
   bench.copy.says({ kind: "ended", how: "crashed", detail: "" } as CopyEvent);
   assert.deepEqual(await codes(bench), []);
+});
+
+test("a guest is given its time anew when it is let go on, and when its copy is found anew", async () => {
+  const paused = makeBench();
+  await paused.sweepWith({ wantedRunState: "paused" });
+  pass(paused, silentAfterMs);
+  await paused.sweepWith({});
+  assert.deepEqual(await codes(paused), []);
+  const found = makeBench();
+  await found.sweepWith({});
+  found.copy.says({ kind: "guest-reported", report: reportOf(1) });
+  found.duties.forget(copyId);
+  pass(found, silentAfterMs);
+  found.duties.watch(found.copy.port);
+  await found.sweepWith({});
+  assert.deepEqual(await codes(found), []);
 });
 
 test("a copy that nobody owes anything keeps no duty of another from being looked at", async () => {

@@ -139,7 +139,7 @@ test("rule 8: without a record nothing is ended, and it is asked for again", asy
   for (const answer of ["unknown", "refused"] as const) {
     const bench = makeBench(destination.copyId, answer);
     assert.equal(await bench.duties.sweep(), false);
-    assert.deepEqual(bench.ended, []);
+    assert.deepEqual([bench.ended, bench.logged], [[], []]);
     bench.answer = aborted;
     assert.equal(await bench.duties.sweep(), true);
     assert.deepEqual(bench.ended, [destination.copyId]);

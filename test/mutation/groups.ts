@@ -120,6 +120,15 @@ export const parts: Part[] = [
   },
   {
     group: "core",
+    files: ["agents/roles/part.ts", "agents/roles/source-role.ts", "agents/roles/destination-role.ts"],
+    tests: [
+      "test/agents/roles/source-role.test.ts",
+      "test/agents/roles/destination-role.test.ts",
+      "test/exploration/replay/replay.test.ts",
+    ],
+  },
+  {
+    group: "core",
     files: ["agents/duties.ts"],
     tests: [
       "test/agents/duties.test.ts",

@@ -18,6 +18,7 @@ import {
   records,
   settle,
   signedAssignment,
+  until,
   vmId,
 } from "./role-bench.ts";
 
@@ -479,7 +480,7 @@ test("rule 7: the word is journalled and the copy ended before it is given, sign
   await bench.link.says({ kind: "ask-relinquish", nonce: "n-1" });
   assert.equal(bench.journal.migration(migrationId)?.relinquished, true);
   assert.equal(bench.names().at(-1), "destroy");
-  while (bench.link.sent.at(-1)?.kind !== "relinquished") await settle();
+  await until(() => bench.link.sent.at(-1)?.kind === "relinquished");
   const said = bench.link.sent.at(-1);
   assert.ok(said?.kind === "relinquished");
   const verify = await verifierFrom(hosts.destination.publicKey);
@@ -554,5 +555,30 @@ test("what is left of a guest that ended by itself is cleared away, once", async
   await bench.beginLoading();
   await bench.says({ kind: "ended", how: "killed", detail: "" });
   await bench.role.over;
+  assert.equal(bench.names().filter((name) => name === "destroy").length, 1);
+});
+
+test("where no record is known, none is relayed", async () => {
+  const bench = makeDestination();
+  bench.answer = () => applied();
+  await bench.beginLoading();
+  await bench.says({ kind: "ended", how: "killed", detail: "" });
+  await bench.role.over;
+  assert.deepEqual(
+    bench.link.sent.map(({ kind }) => kind),
+    ["ready"],
+  );
+});
+
+test("a copy whose end fails as the agent ends is its next life's to end", async () => {
+  const bench = makeDestination();
+  const { promise, reject } = Promise.withResolvers<void>();
+  bench.does["destroy"] = () => promise;
+  await bench.beginLoading();
+  bench.role.noteRecord(provenOf(records.aborted));
+  await settle();
+  bench.role.abandon();
+  reject(new Error("its process stays"));
+  await bench.pass(5000);
   assert.equal(bench.names().filter((name) => name === "destroy").length, 1);
 });

@@ -1,4 +1,5 @@
 // One role of a migration over ports that answer as a test says, and note what they were asked.
+import assert from "node:assert/strict";
 import { MemoryJournalDisk, openMemoryJournal } from "../../../agents/adapters/memory-journal.ts";
 import { createSimulatedClock } from "../../../agents/adapters/simulated/clock.ts";
 import type { ControlPlane, ProvenRecord } from "../../../agents/ports/control-plane.ts";
@@ -41,6 +42,14 @@ export const provenOf = (record: MigrationRecord): ProvenRecord => ({
 export const settle = async () => {
   for (let turn = 0; turn < 10; turn++) await new Promise(setImmediate);
 };
+
+/** What another thread brings about, as a signature. */
+export async function until(isSo: () => boolean): Promise<void> {
+  for (let turn = 0; !isSo(); turn++) {
+    assert.ok(turn < 20_000, "it does not come about");
+    await settle();
+  }
+}
 
 export class FakeLink implements PeerLink {
   readonly streamKey = new Uint8Array(32).fill(9);

@@ -22,6 +22,7 @@ import {
   settle,
   signedAssignment,
   unheard,
+  until,
   vmId,
 } from "./role-bench.ts";
 
@@ -55,7 +56,7 @@ test("it permits its peer's copy, and then connects to it", async () => {
     ["permitNext", peer],
     ["connect", identity, 30_000],
   ]);
-  assert.deepEqual([bench.reports, bench.stages()], [[], []]);
+  assert.deepEqual([bench.reports, bench.stages(), bench.role.isBeforeGate()], [[], [], true]);
   assert.deepEqual(
     [bench.role.migrationId, bench.role.vmId, bench.role.copyId],
     [migrationId, vmId, assignment.source.copyId],
@@ -150,27 +151,70 @@ test("a link that breaks before the gate ends the attempt; nothing more is sent 
   assert.deepEqual([lastOf(bench, "source-aborts")?.reason, bench.link.sent], ["peer-unreachable", []]);
 });
 
-test("past the gate it connects anew; the old link's end is not the new one's", async () => {
+test("past the gate it connects anew, and says over the new link what it has", async () => {
   const bench = makeSource();
   await bench.beginInDoubt();
   const old = bench.link;
+  bench.link = new FakeLink();
   await old.breaks();
   assert.equal(bench.names().filter((name) => name === "connect").length, 2);
-  bench.link = new FakeLink();
-  await bench.pass(300);
-  const { on } = old;
-  const next = makeSource();
-  await next.beginInDoubt();
-  const first = next.link;
-  next.link = new FakeLink();
-  await first.breaks();
-  on?.closed("once more");
-  first.on?.closed("once more");
-  await settle();
   bench.record = records.committed;
-  next.record = records.committed;
-  await next.pass(300);
-  assert.ok(next.link.sent.some(({ kind }) => kind === "source-complete"));
+  await bench.pass(300);
+  assert.ok(!old.sent.some(({ kind }) => kind === "source-complete"));
+  assert.ok(bench.link.sent.some(({ kind }) => kind === "source-complete"));
+});
+
+test("a guest that arrived before its record is known here has arrived all the same", async () => {
+  const bench = makeSource();
+  await bench.beginInDoubt();
+  await bench.link.says({ kind: "arrived", commitMs: 6 });
+  await bench.link.says({ kind: "record", record: provenOf(records.confirmed).signed });
+  assert.equal(lastOf(bench, "copy-seen")?.summary?.timings.commitMs, 6);
+});
+
+test("a stream is not stuck that was long in beginning", async () => {
+  const bench = makeSource();
+  const { promise, resolve } = Promise.withResolvers<void>();
+  bench.does["send"] = () => promise;
+  await bench.beginCopying();
+  await bench.pass(30_000);
+  resolve();
+  await bench.pass(20_000);
+  assert.deepEqual(bench.stages(), ["copying"]);
+  await bench.pass(25_000);
+  assert.equal(lastOf(bench, "source-aborts")?.detail, "no progress of the memory stream for 40 s");
+});
+
+test("what cannot be undone of a stream is said, and stops nothing", async () => {
+  const bench = makeSource();
+  bench.does["cancelStream"] = () => {
+    throw new Error("hung");
+  };
+  await bench.beginCopying();
+  await bench.says({ kind: "stream-failed", detail: "reset by peer" });
+  assert.deepEqual(bench.logged.at(-1), { event: "copy-command-failed", migrationId, error: "hung" });
+  assert.deepEqual(lastOf(bench, "source-aborts"), {
+    kind: "source-aborts",
+    migrationId,
+    vmId,
+    fencingToken: 5,
+    peerHostId: assignment.destination.hostId,
+    reason: "stream-failed",
+    detail: "reset by peer",
+  });
+});
+
+test("a copy whose end fails as the agent ends is its next life's to end", async () => {
+  const bench = makeSource();
+  const { promise, reject } = Promise.withResolvers<void>();
+  bench.does["destroy"] = () => promise;
+  await bench.beginInDoubt();
+  bench.role.noteRecord(provenOf(records.confirmed));
+  await settle();
+  bench.role.abandon();
+  reject(new Error("its process stays"));
+  await bench.pass(5000);
+  assert.equal(bench.names().filter((name) => name === "destroy").length, 1);
 });
 
 test("memory goes to the address that was assigned, under the link's key and the limits asked for", async () => {
@@ -248,7 +292,7 @@ test("how far it has come is told twice a second while memory is copied, and wha
   assert.equal(bench.stages().at(-1), "aborting", "the record that came with the answer is heeded");
   const many = bench.reports.length;
   bench.answer = () => unheard;
-  await bench.pass(100);
+  await bench.pass(1000);
   assert.deepEqual(
     bench.reports.slice(many).filter(({ kind }) => kind === "migration-progressed"),
     [],
@@ -594,7 +638,7 @@ const word: RelinquishedWord = {
 
 /** Once the signature was looked at, elsewhere in the process. */
 async function verified(verify: { mock: { calls: readonly { result?: unknown }[] } }): Promise<void> {
-  while (verify.mock.calls.length === 0) await settle();
+  await until(() => verify.mock.calls.length > 0);
   await verify.mock.calls[0]?.result;
   await settle();
 }
@@ -696,4 +740,35 @@ test("its copy is awaited when the agent is to come to rest", async () => {
   resolve();
   await settle();
   assert.equal(isSettled, true);
+});
+
+test("an agent that has ended wakes no more", async () => {
+  const bench = makeSource();
+  await bench.begin();
+  assert.equal(bench.clock.nextAtMs(), 2000);
+  bench.role.abandon();
+  assert.equal(bench.clock.nextAtMs(), null);
+});
+
+test("a record older than what this host has seen of the VM is none", async () => {
+  const bench = makeSource();
+  await bench.journal.raiseToken(vmId, 9);
+  await bench.beginInDoubt();
+  bench.role.noteRecord(provenOf(records.aborted));
+  await settle();
+  assert.deepEqual([bench.role.latestRecord(), bench.stages()], [null, ["in-doubt"]]);
+});
+
+test("a part is over though its journal cannot say so, and the fault is said", async () => {
+  const bench = makeSource();
+  bench.answer = () => applied();
+  await bench.beginCopying();
+  bench.disk.failing = true;
+  await bench.says({ kind: "stream-failed", detail: "" });
+  await bench.role.over;
+  assert.deepEqual(bench.logged.at(-1), {
+    event: "journal-failed",
+    migrationId,
+    error: "the journal cannot be written",
+  });
 });
