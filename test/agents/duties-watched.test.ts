@@ -235,10 +235,13 @@ test("a guest that was let stand, let go on or put away is given its time anew",
 
 test("a guest is given its time anew when it is let go on, and when its copy is found anew", async () => {
   const paused = makeBench();
+  paused.copy.says({ kind: "guest-reported", report: reportOf(1) });
   await paused.sweepWith({ wantedRunState: "paused" });
   pass(paused, silentAfterMs);
   await paused.sweepWith({});
   assert.deepEqual(await codes(paused), []);
+  pass(paused, silentAfterMs);
+  assert.deepEqual(await codes(paused), ["guest-silent"]);
   const found = makeBench();
   await found.sweepWith({});
   found.copy.says({ kind: "guest-reported", report: reportOf(1) });

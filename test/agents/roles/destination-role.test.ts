@@ -192,6 +192,7 @@ test("the stream is opened once both the process and the link are there, whichev
   opened.resolve(endpoint);
   await settle();
   assert.deepEqual(bench.link.sent, [{ kind: "ready", endpoint }], "to the source as it is linked now");
+  assert.equal(bench.names().filter((name) => name === "receive").length, 1);
 });
 
 test("a stream that cannot be opened ends the attempt", async () => {
@@ -369,6 +370,7 @@ test("whether a guest runs whose start got no answer, the machine says", async (
   await runs.beginLoading();
   await runs.says({ kind: "loaded" });
   assert.equal(lastOf(runs, "guest-confirmed")?.outcome, "running");
+  assert.ok(!runs.names().includes("cancelStream"));
   const hangs = makeDestination();
   hangs.does["run"] = runs.does["run"] as never;
   hangs.does["status"] = () => {
@@ -581,4 +583,20 @@ test("a copy whose end fails as the agent ends is its next life's to end", async
   reject(new Error("its process stays"));
   await bench.pass(5000);
   assert.equal(bench.names().filter((name) => name === "destroy").length, 1);
+});
+
+test("a guest that ended after a restart is told of", async () => {
+  const bench = makeDestination({ commitSent: true, runIntent: 1 }, true);
+  bench.role.recover("running");
+  await settle();
+  await bench.says({ kind: "ended", how: "killed", detail: "out of memory" });
+  assert.deepEqual(lastOf(bench, "guest-confirmed"), {
+    kind: "guest-confirmed",
+    migrationId,
+    vmId,
+    fencingToken: 5,
+    peerHostId: assignment.source.hostId,
+    outcome: "guest-lost",
+    detail: "the destination's agent was restarted",
+  });
 });
