@@ -38,6 +38,13 @@ test("before the gate a guest is paused, let go on and reset here; its end is it
   assert.equal(bench.journal.highestToken("vm-1"), 0, "its migration's token is its migration's to keep");
 });
 
+test("before the gate a guest that stands and is to go is not let go on", async () => {
+  const bench = makeBench({ machine: "stopped" });
+  bench.bindings.set(copyId, "before-gate");
+  assert.equal(await bench.sweepWith({ wantedRunState: "stopped" }), true);
+  assert.deepEqual([bench.done, bench.reports], [[], []]);
+});
+
 test("before the gate nothing is done to a guest that is not there, or under an older token", async () => {
   for (const machine of ["ended", "held"] as const) {
     const bench = makeBench({ machine });
