@@ -6,7 +6,7 @@ import { roleOf } from "./migrations.ts";
 import { bumpSlot, type Context, type Motion, noSlots, recordSeen } from "./motion.ts";
 import type { CopyDuty, MigrationState, Slot, VmRecord } from "./records.ts";
 import { isSame } from "./same.ts";
-import { dutyOf, endGuest, isOwner, noteResets, observeGuest } from "./vms.ts";
+import { dutyOf, endGuest, hasEnded, isOwner, noteResets, observeGuest } from "./vms.ts";
 
 export type CopySeen = Extract<AgentReport, { kind: "copy-seen" }>;
 export type Standing = {
@@ -57,10 +57,10 @@ export function seeCopy(standing: Standing, report: CopySeen, context: Omit<Cont
 }
 
 /** A verdict may have raised the token since the duty was written; the owner's host learns it when the VM is at rest.
- *  A guest that its user wanted gone while nobody knew of it has a duty again that says so. */
+ *  A guest that was thought gone, and is there after all, has a duty again. */
 function renewDuty(duty: CopyDuty | null, vm: VmRecord, copy: { hostId: string; copyId: string }): CopyDuty | null {
   if (vm.migrationId !== null || !isOwner(vm, copy)) return duty;
-  if (!duty && vm.runState !== "stopping") return null;
+  if (!duty && hasEnded(vm)) return null;
   const renewed = dutyOf(vm, copy.copyId);
   // An operator's word about the lock file stands until the guest has run, and no longer.
   return duty?.replaceLockFile && vm.runState === "starting" ? { ...renewed, replaceLockFile: true } : renewed;

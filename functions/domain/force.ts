@@ -6,18 +6,29 @@
 //   F4  A start that waits for a lock file is never begun a second time elsewhere.
 import type { CopyRef } from "../../schemas/ids.ts";
 import { type Context, isLost, type Motion, requestTakeBack } from "./motion.ts";
-import type { MigrationState, Role, Session, VmRecord } from "./records.ts";
+import type { Role, Session, VmRecord } from "./records.ts";
 import { isDeclaredLost } from "./session.ts";
 import type { Lost } from "./verdict.ts";
 import { hostLost, startVm } from "./vms.ts";
 
-/** F1. A source that has said that its copy is gone decides nothing any more: past its gate it may not even abort. */
-export function lostEnds(migration: MigrationState, sessions: { [R in Role]: Session | null }): Lost {
+/** F1. A source that has said that its copy is gone decides nothing any more: past its gate it may not even abort. Nor does
+ *  a destination that was lost, is back, and told of no part in it: its slot is not held by it then. */
+export function lostEnds(
+  { migration, slots }: Pick<Motion, "migration" | "slots">,
+  sessions: { [R in Role]: Session | null },
+): Lost {
   const isGone = (role: Role): boolean => isLost(migration, role) && isDeclaredLost(sessions[role]);
   const { source } = migration.seen;
   const hasNothing = source?.state === "gone" && !isLost(migration, "source");
-  return { source: hasNothing || isGone("source"), destination: isGone("destination") };
+  const hasNoPart =
+    isLost(migration, "destination") &&
+    isSettled(sessions.destination) &&
+    slots.destination?.migration?.migrationId !== migration.id;
+  return { source: hasNothing || isGone("source"), destination: hasNoPart || isGone("destination") };
 }
+
+/** What it has is known, and its slot drawn from that. */
+const isSettled = (session: Session | null): boolean => session !== null && !session.lost && !session.recovery;
 
 export type ForcedAtRest =
   | { kind: "start"; vm: VmRecord }

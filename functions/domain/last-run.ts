@@ -8,6 +8,8 @@
 //   L5  A destination that loaded completely and never ran has all that its source had, and stands in for it where
 //       that copy is gone and nothing ran after its gate. What ran under no higher token than the migration opened
 //       under ran before it.
+//   L6  A lock file names who took it last. Where no host tells of that copy and one was declared lost, it is with that one,
+//       and ran last.
 import type { Assignment } from "../../schemas/agent.ts";
 import type { CopyRef } from "../../schemas/ids.ts";
 import type { InventoryCopy } from "../../schemas/inventory.ts";
@@ -54,7 +56,7 @@ type Candidate = { copy: CopyRef; ranToken: number; seen: InventoryCopy | null; 
 type Gone = Extract<LastRun, { kind: "gone" }>;
 
 export function findLastRun(vm: VmInventory): LastRun {
-  const candidates = [...copiesThatRan(vm), ...destinationsThatMayHave(vm)];
+  const candidates = [...copiesThatRan(vm), ...destinationsThatMayHave(vm), ...holdersNobodyHas(vm)];
   const running = highest(candidates.filter(({ seen }) => seen?.machine === "running"));
   const last = running ?? highest(candidates);
   if (last?.seen && last.seen.machine !== "ended") {
@@ -119,6 +121,19 @@ function destinationsThatMayHave(vm: VmInventory): Candidate[] {
     }
   }
   return candidates;
+}
+
+/** L6 */
+function holdersNobodyHas({ copies, parts, lostHosts }: VmInventory): Candidate[] {
+  return copies.flatMap(({ lockFile }): Candidate[] => {
+    if (lockFile === null || lockFile === "held") return [];
+    const { copyId, fencingToken } = lockFile;
+    if (copies.some((told) => told.copyId === copyId)) return [];
+    const arrival = parts.find(({ assignment }) => assignment.destination.copyId === copyId);
+    const hostId = arrival?.assignment.destination.hostId ?? [...lostHosts].sort()[0];
+    if (hostId === undefined || !lostHosts.has(hostId)) return [];
+    return [{ copy: { hostId, copyId }, ranToken: fencingToken, seen: null, how: "host-lost" }];
+  });
 }
 
 /** The source's copy is past the gate of this very migration, and was not let run since. */

@@ -4,7 +4,7 @@ import type { CopyRef } from "../../schemas/ids.ts";
 import type { HostInventory, Part, ToldPart, VmInventory } from "./last-run.ts";
 import type { CopyDuty, MigrationState, VmRecord } from "./records.ts";
 import { noCopy, type RecoveryContext, recoverVm, remade, restored, type VmRecovery } from "./recovery.ts";
-import { firstToken } from "./tokens.ts";
+import { firstToken, nextToken } from "./tokens.ts";
 import type { Verdict } from "./verdict.ts";
 import { dutyOf, hasEnded, isOwner } from "./vms.ts";
 
@@ -29,7 +29,7 @@ export type LateRecovery = { vm: VmRecord | null; migrations: MigrationState[]; 
 export function recoverLate(late: LateStanding, context: RecoveryContext): LateRecovery {
   const { vm, lostHosts } = late;
   if (vm && !isVacant(vm, late)) return standBehind(late, vm, context);
-  const recovered = recoverFromTold(late, context);
+  const recovered = recoverFromTold(withoutDecided(late, context), context);
   if (!recovered) return { vm, migrations: [], duties: [] };
   const { duties } = recovered;
   const decidedSince = ({ id }: MigrationState) => {
@@ -93,6 +93,18 @@ function keepTakeBack(migration: MigrationState, committed: MigrationState | nul
 /** Committed for want of the destination's word. */
 const awaitsWord = ({ verdict }: MigrationState): boolean => verdict.kind === "committed" && !verdict.confirmed;
 
+/** A destination that was judged never to have run the guest, and is lost since, cannot have run it; of any other that is lost
+ *  again nothing counts that it had told. */
+function withoutDecided(late: LateStanding, context: RecoveryContext): LateStanding {
+  const { migrations, settled } = late;
+  const decided = migrations.filter((one) => one.verdict.kind === "aborted" && isDecidedSince(one, context));
+  const lostHosts = new Set(late.lostHosts);
+  for (const { destination } of decided) lostHosts.delete(destination.hostId);
+  const isHeard = ({ hostId }: { hostId: string }) => !lostHosts.has(hostId);
+  const heard = { copies: settled.copies.filter(isHeard), parts: settled.parts.filter(isHeard) };
+  return { ...late, settled: heard, lostHosts };
+}
+
 function recoverFromTold(late: LateStanding, context: RecoveryContext): VmRecovery | null {
   const { hostId, vmId, vm, others, settled, lostHosts } = late;
   const of = <T>(things: T[]) => things.map((thing) => ({ ...thing, hostId }));
@@ -117,12 +129,13 @@ const isDecidedSince = ({ verdict }: MigrationState, { restoreEpoch }: RecoveryC
   verdict.kind !== "open" && verdict.token > firstToken(restoreEpoch);
 
 /** What the host is not done with, and what it has, by a VM that stands as it is. */
-function standBehind(late: LateStanding, vm: VmRecord, context: RecoveryContext): LateRecovery {
+function standBehind(late: LateStanding, stood: VmRecord, context: RecoveryContext): LateRecovery {
   const { hostId, vmId } = late;
   const open = late.parts.filter(({ over }) => !over);
+  const vm = aboveLeftBehind(open, stood, late, context);
   const migrations = open.map((part) => {
     const known = knownOf(late, part.assignment.migrationId);
-    if (known && isDecidedSince(known, context)) return known;
+    if (known && isDecidedSince(known, context) && !isLeftBehind(known, part, vm)) return known;
     return decideLate(known ?? remade(part.assignment, context.at), part, vm);
   });
   const inRole = new Set(open.map(({ assignment, role }) => assignment[role].copyId));
@@ -133,6 +146,25 @@ function standBehind(late: LateStanding, vm: VmRecord, context: RecoveryContext)
   });
   return { vm, migrations, duties };
 }
+
+/** The end of a deleted guest is told under a token above the verdict that it does away with. */
+function aboveLeftBehind(
+  open: readonly Part[],
+  vm: VmRecord,
+  late: LateStanding,
+  { restoreEpoch }: RecoveryContext,
+): VmRecord {
+  const tokens = open.flatMap((part) => {
+    const known = knownOf(late, part.assignment.migrationId);
+    return known && isLeftBehind(known, part, vm) ? [known.verdict.token] : [];
+  });
+  const highest = Math.max(0, ...tokens);
+  return highest < vm.fencingToken ? vm : { ...vm, fencingToken: nextToken(highest, restoreEpoch) };
+}
+
+/** It was decided for its source, and the guest has been another's since: by that record it would run once more. */
+const isLeftBehind = ({ source, verdict }: MigrationState, { role }: Part, vm: VmRecord): boolean =>
+  role === "source" && verdict.kind !== "committed" && vm.owner?.copyId !== source.copyId;
 
 /** Whether a duty that stood for a copy of this host stays: the copy is here, the records owe it something, or its guest
  *  was started here since the host told what it has. */

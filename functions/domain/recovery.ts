@@ -53,7 +53,7 @@ export function recoverVm(standing: VmStanding, context: RecoveryContext): VmRec
   const open = migrationsOf(standing, context.at);
   const decided = open.map((migration, index) => {
     const next = open[index + 1];
-    const owner = next ? next.source : ownerAfter(migration, last);
+    const owner = next ? next.source : last.kind === "copy" ? last.copy : last.of;
     return decide(migration, owner, { standing, last: next ? null : last, fencingToken });
   });
   let vm: VmRecord = { ...vmBy(known, last, open, standing.inventory, context), fencingToken };
@@ -67,12 +67,6 @@ export function recoverVm(standing: VmStanding, context: RecoveryContext): VmRec
     return settled.migration;
   });
   return { vm, migrations, duties: dutiesOf(vm, migrations, standing.inventory) };
-}
-
-/** A guest that is no more gives no migration a third owner. */
-function ownerAfter({ destination }: MigrationState, last: LastRun): CopyRef | null {
-  if (last.kind === "copy") return last.copy;
-  return last.of?.copyId === destination.copyId || last.of?.copyId === noCopy ? last.of : null;
 }
 
 function specOf({ copies, parts }: VmInventory): VmSpec | null {
@@ -123,17 +117,16 @@ export function remade(assignment: Assignment, at: number): MigrationState {
   };
 }
 
-function decide(
-  migration: MigrationState,
-  owner: CopyRef | null,
-  facts: { standing: VmStanding; last: LastRun | null; fencingToken: number },
-): MigrationState {
+/** `last` is null where a later migration set out from the destination. */
+type Facts = { standing: VmStanding; last: LastRun | null; fencingToken: number };
+
+function decide(migration: MigrationState, owner: CopyRef | null, facts: Facts): MigrationState {
   const { inventory } = facts.standing;
   const isLost = (role: Role) => inventory.lostHosts.has(migration[role].hostId);
   const isOpenAt = (role: Role) => partOf(inventory, migration, role)?.over === false;
   const holds = {
     source: isLost("source") || isOpenAt("source"),
-    destination: isLost("destination") || isOpenAt("destination") || hasLostItsJournal(inventory, migration),
+    destination: isLost("destination") || isOpenAt("destination") || hasLostItsJournal(facts, migration),
   };
   const isUnknown = facts.last?.kind === "gone" && facts.last.of === null && isLost("source") && isLost("destination");
   const verdict: Verdict = isUnknown
@@ -189,7 +182,10 @@ function partOf({ parts }: VmInventory, migration: MigrationState, role: Role): 
 }
 
 /** The destination: its source is in doubt, which none that forgot on purpose leaves behind. */
-function hasLostItsJournal(inventory: VmInventory, migration: MigrationState): boolean {
+function hasLostItsJournal({ standing: { inventory }, last }: Facts, migration: MigrationState): boolean {
+  // It has the guest, and was done with the migration by then.
+  if (last?.kind === "copy" && last.copy.copyId === migration.destination.copyId && last.state !== "loaded")
+    return false;
   if (partOf(inventory, migration, "destination")) return false;
   const source = partOf(inventory, migration, "source");
   return source !== null && !source.over && isPastAndStanding(inventory, source);
@@ -263,22 +259,23 @@ function isInRole({ parts }: VmInventory, hostId: string, copyId: string): boole
   return parts.some((part) => !part.over && part.hostId === hostId && part.assignment[part.role].copyId === copyId);
 }
 
-/** A host's one session: the newest of the migrations that it is not done with. */
-export function recoverSlot(
-  clusterId: string,
-  hostId: string,
-  before: Slot,
-  open: readonly { migration: MigrationState; assignment: Assignment }[],
-): Slot {
+/** `toldBy`: hosts whose journals have it. */
+export type UnderWay = { migration: MigrationState; assignment: Assignment; toldBy: readonly string[] };
+
+/** A host's one session, of the migrations that it is not done with: one that its journal does not have, for it hears of
+ *  that by its slot alone; else the newest. */
+export function recoverSlot(clusterId: string, hostId: string, before: Slot, open: readonly UnderWay[]): Slot {
   const roleIn = (migration: MigrationState): Role | null =>
     (["source", "destination"] as const).find((role) => migration[role].hostId === hostId && migration.holds[role]) ??
     null;
   const newest = open
-    .flatMap(({ migration, assignment }) => {
+    .flatMap(({ migration, assignment, toldBy }) => {
       const role = roleIn(migration);
-      return role ? [{ migration, assignment, role }] : [];
+      return role ? [{ migration, assignment, role, isTold: toldBy.includes(hostId) }] : [];
     })
-    .sort((one, other) => (one.migration.id < other.migration.id ? 1 : -1))[0];
+    .sort(
+      (one, other) => Number(one.isTold) - Number(other.isTold) || (one.migration.id < other.migration.id ? 1 : -1),
+    )[0];
   return {
     assignmentsRevision: before.assignmentsRevision + 1,
     migration: newest

@@ -3,7 +3,7 @@
 import type { Assignment } from "../../schemas/agent.ts";
 import type { HostInventory, VmInventory } from "./last-run.ts";
 import type { MigrationState, QueueEntry, Slot, VmRecord } from "./records.ts";
-import type { VmStanding } from "./recovery.ts";
+import type { UnderWay, VmStanding } from "./recovery.ts";
 
 /** Those that anything names which could be under way. */
 export function migrationsNamed(found: {
@@ -77,7 +77,9 @@ export function underWay(
   migrations: readonly MigrationState[],
   slots: readonly Slot[],
   told: readonly HostInventory[],
-): { migration: MigrationState; assignment: Assignment }[] {
+): UnderWay[] {
+  const isNamed = ({ parts }: HostInventory, id: string) =>
+    parts.some(({ over, assignment }) => !over && assignment.migrationId === id);
   const assignments = new Map<string, Assignment>();
   for (const { migration } of slots) if (migration) assignments.set(migration.migrationId, migration.assignment);
   for (const { parts } of told) {
@@ -85,6 +87,8 @@ export function underWay(
   }
   return migrations.flatMap((migration) => {
     const assignment = assignments.get(migration.id);
-    return assignment && migration.stage !== "ended" ? [{ migration, assignment }] : [];
+    if (!assignment || migration.stage === "ended") return [];
+    const toldBy = told.filter((host) => isNamed(host, migration.id)).map(({ hostId }) => hostId);
+    return [{ migration, assignment, toldBy }];
   });
 }

@@ -27,7 +27,7 @@ import {
 import { type Operator, type OperatorDecision, type Outcome, operate } from "./operate.ts";
 import { readOne, readPlaces, readStanding } from "./read.ts";
 import { refusal, refuse } from "./refusals.ts";
-import { findVm, shownAs, supersedeOwner, takeRoom } from "./vms.ts";
+import { findVm, shownAs, supersedeOlder, supersedeOwner, takeRoom } from "./vms.ts";
 
 type Start = Extract<VmForce["action"], { kind: "start-from-disk" }>;
 
@@ -72,7 +72,7 @@ type Forcing = {
 async function takeBack({ ports, clusterId, batch, at, vm, reason }: Forcing, places: MotionPlaces | null) {
   if (!places) return refuse(notCommitted(vm.value));
   const migration = places.migration.value;
-  const lost = await whoIsLost(ports, clusterId, batch, migration);
+  const lost = await whoIsLost(ports, clusterId, batch, places);
   const context = { clusterId, at, restoreEpoch: ports.settings.restoreEpoch, actor: null };
   const wished = wishTakeBack(motionOf(places), lost, reason, context);
   switch (wished.kind) {
@@ -95,15 +95,18 @@ async function takeBack({ ports, clusterId, batch, at, vm, reason }: Forcing, pl
   }
 }
 
-/** What is forced stands only for as long as the sessions it was decided on. */
-async function whoIsLost(ports: Ports, clusterId: string, batch: Batch, migration: MigrationState): Promise<Lost> {
+/** What is forced stands only for as long as the sessions and the slot it was decided on. */
+async function whoIsLost(ports: Ports, clusterId: string, batch: Batch, places: MotionPlaces): Promise<Lost> {
+  const motion = motionOf(places);
+  const { migration } = motion;
   const [source, destination] = (await readPlaces<Session>(ports, [
     keys.session(clusterId, migration.source.hostId),
     keys.session(clusterId, migration.destination.hostId),
   ])) as [Place<Session>, Place<Session>];
-  const lost = lostEnds(migration, { source: source.value, destination: destination.value });
+  const lost = lostEnds(motion, { source: source.value, destination: destination.value });
   if (lost.source) batch.check(source);
   if (lost.destination) batch.check(destination);
+  if (lost.destination && places.slots.destination) batch.check(places.slots.destination);
   return lost;
 }
 
@@ -118,7 +121,7 @@ async function startInMotion(
   const role = roles.find((end) => migration.value[end].hostId === action.host);
   const obstacle = await (role ? roomObstacle : takeRoomFor)(forcing, action.host);
   if (obstacle) return refuse(obstacle);
-  const lost = await whoIsLost(ports, clusterId, batch, migration.value);
+  const lost = await whoIsLost(ports, clusterId, batch, places);
   const context = { clusterId, at, restoreEpoch: ports.settings.restoreEpoch, actor: null };
   const before = motionOf(places);
   const decision = decideMotion(before, { kind: "operator-forces", owner, lost, statement: reason }, context);
@@ -132,6 +135,7 @@ async function startInMotion(
   const ownSlot = role && after.slots[role];
   if (role && ownSlot) after.slots = { ...after.slots, [role]: bumpSlot(ownSlot) };
   putMotion(batch, places, after);
+  if (!role) await supersedeOlder(ports, batch, { clusterId, hostId: action.host }, after.vm);
   batch.event(forcedEvent(forcing, action), vm);
   return {
     kind: "accept",

@@ -1,10 +1,9 @@
 // Every host has told what it has, or was declared lost: the records are drawn from that (domain/recovery.ts), one commit
 // for each VM, and one last commit opens the cluster. Nothing else writes meanwhile, so a crash on the way, or another
 // who does the same, is answered by doing it again: a VM that bears this epoch's token is done.
-import type { Assignment } from "../../schemas/agent.ts";
 import type { HostInventory } from "../domain/last-run.ts";
 import type { CopyDuty, MigrationState, QueueEntry, RecoveryRecord, VmRecord } from "../domain/records.ts";
-import { recoveredEvents, recoverSlot, recoverVm, type VmStanding } from "../domain/recovery.ts";
+import { recoveredEvents, recoverSlot, recoverVm, type UnderWay, type VmStanding } from "../domain/recovery.ts";
 import { endRecovery, isDeclaredLost } from "../domain/session.ts";
 import { migrationsNamed, standingsOf, underWay } from "../domain/standings.ts";
 import { firstToken } from "../domain/tokens.ts";
@@ -169,10 +168,7 @@ async function open(ports: Ports, recovering: Recovering): Promise<boolean> {
   return true;
 }
 
-async function readUnderWay(
-  ports: Ports,
-  { clusterId, hosts, told, migrations }: Recovering,
-): Promise<{ migration: MigrationState; assignment: Assignment }[]> {
+async function readUnderWay(ports: Ports, { clusterId, hosts, told, migrations }: Recovering): Promise<UnderWay[]> {
   const places = await readPlaces<MigrationState>(
     ports,
     [...migrations.keys()].map((id) => keys.migration(clusterId, id)),

@@ -15,6 +15,7 @@ import type { Ports } from "../ports/ports.ts";
 import { forgetInventories, type InventoryPage, readInventory } from "./inventories.ts";
 import { Batch, type Place } from "./items.ts";
 import { copyPrefix, hostPartition, inventoriesPartition, keys, vmsPartition } from "./keys.ts";
+import { roles } from "./moving.ts";
 import { type HostPlaces, readAll, readOne, readPlaces } from "./read.ts";
 import { retryConflicts } from "./retry.ts";
 
@@ -85,7 +86,8 @@ async function settleLateHost(
     if (!session.value || !hasTold(session.value) || !slot.value) return { kind: "done", result: false };
     const batch = new Batch({ clusterId, by: "control-plane", at: ports.clock.nowMs() });
     batch.put(session, { ...session.value, recovery: null, lost: null });
-    batch.put(slot, recoverSlot(clusterId, hostId, slot.value, await readUnderWay(ports, clusterId, told, slot.value)));
+    const underWay = await readUnderWay(ports, clusterId, { told, others, slot: slot.value });
+    batch.put(slot, recoverSlot(clusterId, hostId, slot.value, underWay));
     return { kind: "commit", changes: batch.changes, result: true };
   });
   return heard.kind === "done" && heard.result;
@@ -112,9 +114,17 @@ async function readUnknown(ports: Ports, clusterId: string, told: HostInventory,
   });
 }
 
-/** What it is not done with: by what it told, or by its slot, where it has lost its journal. */
-async function readUnderWay(ports: Ports, clusterId: string, { parts }: HostInventory, slot: Slot) {
+/** What it is not done with: by what it told; or by what others told, or its slot, where it has lost its journal, or was
+ *  done with it before the table went back. */
+async function readUnderWay(
+  ports: Ports,
+  clusterId: string,
+  { told: { hostId, parts }, others, slot }: { told: HostInventory; others: Others; slot: Slot },
+) {
   const named = new Map<string, Assignment>();
+  for (const { assignment } of [...others.told, ...others.settled].flatMap((other) => other.parts)) {
+    if (roles.some((role) => assignment[role].hostId === hostId)) named.set(assignment.migrationId, assignment);
+  }
   if (slot.migration) named.set(slot.migration.migrationId, slot.migration.assignment);
   for (const { assignment } of parts) named.set(assignment.migrationId, assignment);
   for (const { over, assignment } of parts) if (over) named.delete(assignment.migrationId);
@@ -125,7 +135,9 @@ async function readUnderWay(ports: Ports, clusterId: string, { parts }: HostInve
   );
   return assignments.flatMap((assignment, index) => {
     const migration = places[index]?.value;
-    return migration && migration.stage !== "ended" ? [{ migration, assignment }] : [];
+    if (!migration || migration.stage === "ended") return [];
+    const isTold = parts.some((part) => part.assignment.migrationId === migration.id);
+    return [{ migration, assignment, toldBy: isTold ? [hostId] : [] }];
   });
 }
 

@@ -23,7 +23,7 @@ import type { HostAddress } from "../ports/doorbell.ts";
 import type { Ports } from "../ports/ports.ts";
 import { admitNext } from "./admit-next.ts";
 import type { Batch, Stored } from "./items.ts";
-import { keys, vmsPartition } from "./keys.ts";
+import { copyPrefix, hostPartition, keys, vmsPartition } from "./keys.ts";
 import {
   bothEnds,
   bumpHost,
@@ -132,12 +132,28 @@ export async function supersedeOwner(
   after: VmRecord,
 ): Promise<void> {
   const { clusterId } = startsOn;
+  await supersedeOlder(ports, batch, startsOn, after);
   if (!before.owner) return;
   const { hostId, copyId } = before.owner;
   const duty = await readOne<CopyDuty>(ports, keys.copy(clusterId, hostId, copyId));
   if (!duty.value) return;
   batch.put<CopyDuty>(duty, supersededDuty(duty.value, after));
   if (hostId !== startsOn.hostId) await bumpHost(ports, batch, { clusterId, hostId });
+}
+
+/** Copies of the same guest that this host is still to end, from before the last owner: under a token that is lower than the
+ *  new copy's it would do nothing about them any more. */
+export async function supersedeOlder(
+  ports: Ports,
+  batch: Batch,
+  { clusterId, hostId }: HostAddress,
+  after: VmRecord,
+): Promise<void> {
+  const duties = await readAll<CopyDuty>(ports, hostPartition(clusterId, hostId), copyPrefix);
+  for (const duty of duties) {
+    if (duty.value.vmId !== after.vmId || duty.value.copyId === after.owner?.copyId) continue;
+    batch.put<CopyDuty>(duty, supersededDuty(duty.value, after));
+  }
 }
 
 /** What stands against a guest's start on this host. When nothing does, the slot is written with the start: of two that

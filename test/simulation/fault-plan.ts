@@ -85,8 +85,12 @@ export function drawPlan(random: Random): FaultPlan {
     operator: share > 0 && random.chance(0.16) ? random.pick(["truthful", "lying"] as const) : "never",
     drift: random.chance(0.5) ? 0.0005 : 0,
   };
-  return withVictims(plan, random);
+  const whole = withVictims(plan, random);
+  return random.fork("hosts called lost").chance(share > 0 ? calledLostChance : 0) ? callingHostsLost() : whole;
 }
+
+/** By themselves: what they come to is seldom enough. */
+const calledLostChance = 0.03;
 
 const lostLate: AimName = "destination lost once it has committed";
 

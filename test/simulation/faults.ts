@@ -98,6 +98,7 @@ export class Faults {
     this.#surroundings.putRight();
     this.#processes.putRight();
     this.#table.putRight();
+    this.#operator.putRight();
     this.#at.note(() => "end: everything is whole again");
   }
 

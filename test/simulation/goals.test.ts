@@ -70,12 +70,11 @@ test("real Ed25519 signatures, checked by every end", async () => {
 });
 
 test("hosts called lost by mistake as the table goes back, and back one after the other: no guest runs twice or from old memory, and all comes right", async () => {
-  const { counts } = await playAll(50, 71, { plan: callingHostsLost });
-  counts.merge((await playAll(73, 128, { plan: callingHostsLost })).counts);
-  counts.merge((await playAll(259, 259, { plan: callingHostsLost })).counts);
+  const { counts } = await playAll(1, 100, { plan: callingHostsLost });
   for (const point of [
     "late host settled before another",
     "committed for want of a lost destination's word",
+    "taken back from a destination that knows nothing of it",
   ] as const) {
     assert.ok(counts.of(point) > 0, point);
   }

@@ -2,6 +2,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type Host, lostStatement } from "../../schemas/host.ts";
+import { callingHostsLost } from "./fault-plan.ts";
+import { playScenario } from "./scenario.ts";
 import { Simulation } from "./simulation.ts";
 
 async function play(seed: number, story: (simulation: Simulation) => Promise<void>): Promise<void> {
@@ -130,3 +132,24 @@ test("a copy that a host declared lost by mistake had begun goes, when the VM is
     await scheduler.pass(20_000);
     assert.equal(host.copyHost.copyIds().length, 1);
   }));
+
+for (const [seed, defect] of [
+  [
+    72,
+    "a commit that a destination called lost by mistake knows nothing of waited for ever: the operator may take it back",
+  ],
+  [382, "a migration aborted since the restore became committed when its destination was lost once more"],
+  [599, "a late destination that runs the guest, and was done with the migration, did not confirm it"],
+  [854, "a source past its gate ran from old memory after a copy that had been started elsewhere and had ended"],
+  [1405, "a guest that was taken back after a restore heard of no wish of its user: its host had no duty"],
+  [1652, "a late source resumed by a verdict of before the guest was started elsewhere"],
+  [1895, "a copy from before the last owner was left behind when the guest was started on its host again"],
+  [
+    2165,
+    "a source past its gate ran from old memory although its lock file named a copy of a host that was lost since",
+  ],
+] as const) {
+  test(`hosts called lost by mistake as the table goes back, seed ${seed}: ${defect}`, async () => {
+    assert.equal((await playScenario({ seed, plan: callingHostsLost })).broken, null);
+  });
+}

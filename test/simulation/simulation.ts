@@ -200,6 +200,7 @@ export class Simulation {
     if (isOwner || (isComplete && others.length === 0)) this.victims.add(vmId);
   }
 
+  readonly #stoppedOnce = new Set<string>();
   readonly #sourceLostAfterLoading = new Set<string>();
 
   endedByItself({ vmId }: SimulatedProcess): void {
@@ -216,17 +217,17 @@ export class Simulation {
   declaredLost(host: TestHost): void {
     // While the cluster recovers, the table may not know what the host has.
     for (const { vmId } of host.simulated.processes()) this.victims.add(vmId);
-    for (const { vmId, owner, migrationId } of this.tableWatch.vms.values()) {
-      const migration = this.tableWatch.migrations.get(migrationId ?? "");
-      const hosts = [owner?.hostId, migration?.source.hostId, migration?.destination.hostId];
-      if (hosts.includes(host.hostId)) this.victims.add(vmId);
+    for (const { vmId, owner } of this.tableWatch.vms.values())
+      if (owner?.hostId === host.hostId) this.victims.add(vmId);
+    for (const { vmId, stage, source, destination } of this.tableWatch.newest.values()) {
+      if (stage !== "ended" && [source.hostId, destination.hostId].includes(host.hostId)) this.victims.add(vmId);
     }
   }
 
   tableGoesBack(backup: unknown): void {
     this.tablesBefore++;
     // That it was stopped is forgotten: a guest that nobody has any more may be on a host that tells nothing.
-    for (const { vmId, runState } of this.tableWatch.vms.values()) if (runState === "stopped") this.selfEnded.add(vmId);
+    for (const vmId of this.#stoppedOnce) this.selfEnded.add(vmId);
     this.store.restore(backup);
     this.tableWatch.learn(this.store.items());
     // What was started since may be forgotten, and then the guests before it count again.
@@ -265,6 +266,7 @@ export class Simulation {
     if (runState === "guest-lost" && !this.victims.has(vmId) && !this.selfEnded.has(vmId) && hasRun())
       this.violation(`I2: ${vmId} is lost (${stoppedBecause}), and nobody harmed it`);
     if (runState !== "stopped") return;
+    this.#stoppedOnce.add(vmId);
     // It had ended since the backup, by a wish that the table has forgotten.
     if (stoppedBecause === "table-restored" && this.#completeCopies(vmId).length === 0) return;
     const isWished =

@@ -22,8 +22,11 @@ export class TableWatch {
   readonly vms = new Map<string, VmRecord>();
   readonly migrations = new Map<string, MigrationState>();
   readonly slots = new Map<string, Slot>();
+  /** Each VM's newest migration, as it stood last in whichever table knew it. */
+  readonly newest = new Map<string, MigrationState>();
   /** Of each VM ever seen, also by a table that has been replaced since. */
   readonly #highestTokens = new Map<string, number>();
+  readonly #recovering = new Set<string>();
   readonly #changedBy = new Map<string, number>();
   /** How many there have been. */
   commits = 0;
@@ -71,6 +74,7 @@ export class TableWatch {
     // A cluster that opens again draws its slots anew from what its hosts have told.
     const isReopened = changes.some(({ key }) => key.sort === "recovery");
     if (isReopened) this.slots.clear();
+    this.#forgetSlotsOfHeard(changes);
     const verdictsChanged = new Set<string>();
     for (const change of changes) {
       if (change.kind !== "put" || kindOf(change.key) !== "migration") continue;
@@ -79,6 +83,7 @@ export class TableWatch {
       if (before?.verdict.kind !== after.verdict.kind) verdictsChanged.add(after.id);
       this.#migrationChanged(before, after, hasEvent(`migrations/${after.id}`));
       this.migrations.set(after.id, after);
+      if ((this.newest.get(after.vmId)?.id ?? "") <= after.id) this.newest.set(after.vmId, after);
     }
     for (const change of changes) {
       if (change.kind !== "put") continue;
@@ -89,6 +94,16 @@ export class TableWatch {
         this.vms.set(after.vmId, after);
       }
       if (kind === "slot") this.#slotChanged(hostOf(change.key.partition), change.data as unknown as Slot);
+    }
+  }
+
+  /** One that was called lost meanwhile, and takes up its work by this: its slot is drawn from what it has told. */
+  #forgetSlotsOfHeard(changes: readonly Change[]): void {
+    for (const change of changes) {
+      if (change.kind !== "put" || change.key.sort !== "session") continue;
+      const hostId = hostOf(change.key.partition);
+      if (change.data["recovery"]) this.#recovering.add(hostId);
+      else if (this.#recovering.delete(hostId)) this.slots.delete(hostId);
     }
   }
 
@@ -129,7 +144,8 @@ export class TableWatch {
       if (after.fencingToken <= before.fencingToken) {
         this.#hooks.violation(`I9: ${vmId} has another owner under the same token ${after.fencingToken}`);
       }
-      if (before.migrationId && !verdicts.has(before.migrationId)) {
+      // Or the verdict of a later migration, which its host told of as well.
+      if (before.migrationId && ![before.migrationId, after.migrationId ?? ""].some((id) => verdicts.has(id))) {
         this.#hooks.violation(`${vmId} has another owner during ${before.migrationId} without a verdict`);
       }
     }
@@ -156,7 +172,7 @@ const isRedrawn = (before: MigrationState, after: MigrationState): boolean =>
   epochOf(after.verdict.token) > epochOf(before.verdict.token) ||
   (before.verdict.kind !== "committed" && (isOfRestore(after) || isOfRestore(before)));
 const isOfRestore = ({ verdict }: MigrationState): boolean =>
-  verdict.kind === "aborted" && verdict.reason === "table-restored";
+  (verdict.kind === "aborted" || verdict.kind === "forced") && verdict.reason === "table-restored";
 
 const epochOf = (token: number): number => Math.floor(token / tokensPerEpoch);
 

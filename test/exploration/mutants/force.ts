@@ -15,7 +15,7 @@ const withLost =
   (see: (migration: Motion["migration"], lost: ReturnType<Rules["lostEnds"]>) => ReturnType<Rules["lostEnds"]>) =>
   (rules: Rules): Rules => ({
     ...rules,
-    lostEnds: (migration, sessions) => see(migration, rules.lostEnds(migration, sessions)),
+    lostEnds: (motion, sessions) => see(motion.migration, rules.lostEnds(motion, sessions)),
   });
 
 export const forceMutants: Mutant[] = [

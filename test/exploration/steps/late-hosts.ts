@@ -40,12 +40,16 @@ function settleLate(world: World, h: number): void {
   }
   const before = slotAt(world, h);
   const held = before.migration && { ...before.migration.assignment, migrationId: before.migration.migrationId };
+  const isNamed = ({ migrationId }: Assignment) =>
+    parts.some(({ assignment }) => assignment.migrationId === migrationId);
   const isOver = ({ migrationId }: Assignment) =>
     parts.some(({ over, assignment }) => over && assignment.migrationId === migrationId);
   const assignments = [...parts.map(({ assignment }) => assignment), ...(held ? [held] : [])];
   const open = assignments.flatMap((assignment) => {
     const migration = moveAt(world, moveNumber(assignment.migrationId)).record;
-    return isOver(assignment) || migration.stage === "ended" ? [] : [{ migration, assignment }];
+    return isOver(assignment) || migration.stage === "ended"
+      ? []
+      : [{ migration, assignment, toldBy: isNamed(assignment) ? [hostId] : [] }];
   });
   const slot = slotOf(world.rules.recoverSlot(clusterId, hostId, before, open));
   putHost(world, h, { slot, isLate: false, told: null, isDeclaredLost: false });

@@ -293,5 +293,8 @@ function checkForce(world: World, m: number): void {
 function lostEndsOf(world: World, m: number) {
   const { record } = moveAt(world, m);
   const of = (hostId: string) => sessionOf(hostAt(world, hostIds.indexOf(hostId)));
-  return world.rules.lostEnds(record, { source: of(record.source.hostId), destination: of(record.destination.hostId) });
+  return world.rules.lostEnds(motionOf(world, m), {
+    source: of(record.source.hostId),
+    destination: of(record.destination.hostId),
+  });
 }

@@ -109,7 +109,14 @@ test("a duty follows its VM at rest, ends with its copy, and the host reads its 
   assert.deepEqual([raised.duty?.fencingToken, raised.slot.assignmentsRevision], [9, 4]);
   const gone = accepted(settled, { state: "gone", because: "killed" });
   assert.deepEqual([gone.duty, gone.slot.assignmentsRevision], [null, 4]);
-  assert.equal(accepted(atRest({}, null), {}).duty, null, "none is made up");
+  const ended = atRest({ runState: "stopped", wantedRunState: "stopped", stoppedBecause: "ordered" }, null);
+  assert.equal(accepted(ended, {}).duty, null, "none is made up for a guest that has ended");
+});
+
+test("an owner's copy that was thought gone has a duty again once it is seen, or no wish of its user would reach it", () => {
+  const { duty, slot } = accepted(atRest({}, null), {});
+  assert.deepEqual([duty?.copyId, duty?.wantedRunState, duty?.hasRun], ["copy_A", "running", true]);
+  assert.equal(slot.assignmentsRevision, 4);
 });
 
 test("a guest that its user deleted while it counted as lost has a duty again, to be stopped, once it is seen", () => {
@@ -117,7 +124,7 @@ test("a guest that its user deleted while it counted as lost has a duty again, t
   const { vm, duty, slot } = accepted(atRest({ ...lost, deleteRequested: true }, null), {});
   assert.deepEqual([vm.runState, vm.wantedRunState, duty?.wantedRunState], ["stopping", "stopped", "stopped"]);
   assert.equal(slot.assignmentsRevision, 4);
-  assert.equal(accepted(atRest(lost, null), {}).duty, null);
+  assert.equal(accepted(atRest(lost, null), {}).duty?.wantedRunState, "running", "nobody wanted it gone");
 });
 
 test("a duty of a VM in motion, or of a copy that is the owner's no more, stays as it is written", () => {
@@ -170,8 +177,10 @@ test("in a migration a host speaks for its own copy alone, and under no lower to
 });
 
 test("what a host says of its copy in a migration is noted there, under the verdict of that moment", () => {
-  const standing = inMotion("source", { migration: { verdict: verdicts.aborted } });
-  const { migration, vm, slot } = accepted(standing, { ...ofMigration, because: "ordered", detail: "back" });
+  const moving = inMotion("source", { migration: { verdict: verdicts.aborted } });
+  const standing = { ...moving, duty: dutyOf({ ...moving.vm, fencingToken: 8 }, "copy_A") };
+  const back = { ...ofMigration, because: "ordered", detail: "back", fencingToken: 8 } as const;
+  const { migration, vm, slot } = accepted(standing, back);
   assert.deepEqual(migration?.seen.source, { state: "running", because: "ordered", detail: "back", underToken: 8 });
   assert.equal(migration?.seen.destination, null);
   assert.deepEqual([vm.migrationId, vm.fencingToken], [null, 8]);

@@ -14,20 +14,37 @@ const lost = declareLost(alive, { incarnation: "one", reason: "off", by: "ops", 
 const back = { ...lost, incarnation: "two" };
 
 test("F1: an end counts as lost where its part was ended and no later incarnation of its host has been heard of", () => {
-  const motion = loseHost(admitted({}), "destination", "off", context).migration;
+  const motion = loseHost(admitted({}), "destination", "off", context);
   assert.deepEqual(lostEnds(motion, { source: lost, destination: lost }), { source: false, destination: true });
   assert.deepEqual(lostEnds(motion, { source: lost, destination: back }), { source: false, destination: false });
   assert.deepEqual(lostEnds(motion, { source: null, destination: null }), { source: false, destination: false });
-  const both = loseHost({ ...admitted({}), migration: motion }, "source", "off", context).migration;
+  const both = loseHost(motion, "source", "off", context);
   assert.deepEqual(lostEnds(both, { source: lost, destination: lost }), { source: true, destination: true });
+});
+
+test("F1: a destination that was lost, is back, and holds no part of it counts as lost: it decides nothing any more", () => {
+  const motion = loseHost(admitted({}), "destination", "off", context);
+  const done = { ...motion, slots: { ...motion.slots, destination: { assignmentsRevision: 4, migration: null } } };
+  const isLost = (one: typeof motion, session: Session | null) =>
+    lostEnds(one, { source: alive, destination: session }).destination;
+  assert.equal(isLost(done, { ...back, lost: null }), true);
+  assert.equal(isLost({ ...done, slots: { ...done.slots, destination: null } }, { ...back, lost: null }), true);
+  assert.equal(isLost(motion, { ...back, lost: null }), false, "its slot is held: it may go on");
+  assert.equal(isLost(done, back), false, "what became of its copies was not told it yet");
+  assert.equal(isLost(done, null), false);
+  const recovering = { kind: "recovering", restoreEpoch: 1, reportedAt: null } as const;
+  assert.equal(isLost(done, { ...back, lost: null, recovery: recovering }), false, "it has yet to tell what it has");
+  const never = admitted({});
+  const free = { ...never, slots: { ...never.slots, destination: null } };
+  assert.equal(isLost(free, { ...back, lost: null }), false, "nobody declared it lost");
 });
 
 test("F1: a source that has said itself that its copy is gone decides nothing any more; of a destination only the operator says so", () => {
   const ends = { source: back, destination: back };
   const bothSeen = (state: "gone" | "running") =>
     admitted({ migration: { seen: { source: seen(state, 7, "killed"), destination: seen(state, 7, "killed") } } });
-  assert.deepEqual(lostEnds(bothSeen("gone").migration, ends), { source: true, destination: false });
-  assert.deepEqual(lostEnds(bothSeen("running").migration, ends), { source: false, destination: false });
+  assert.deepEqual(lostEnds(bothSeen("gone"), ends), { source: true, destination: false });
+  assert.deepEqual(lostEnds(bothSeen("running"), ends), { source: false, destination: false });
 });
 
 const asked = { overridesLockFile: false, restoreEpoch: 0 };

@@ -5,6 +5,9 @@ import { endOf, findLastRun, type LastRun, type VmInventory } from "../../../fun
 import { assignment, copyOf, gone, inventory, loaded, partOf, past } from "../support/inventories.ts";
 import { destination, source, third } from "../support/motions.ts";
 
+/** The lock file names a copy of which no host tells. */
+const taken = { copyId: "copy_Z", fencingToken: 8 };
+
 const told = (last: LastRun): string =>
   last.kind === "copy" ? `${last.copy.copyId} ${last.state}` : `gone ${last.of?.copyId ?? "none"} ${last.how}`;
 
@@ -49,6 +52,51 @@ for (const [why, vm, expected] of [
     "L2: also where the one that is there comes after it",
     inventory([copyOf(third, { ...gone, lockToken: 8 }), copyOf(source, { machine: "stopped" })]),
     "gone copy_C crashed",
+  ],
+  [
+    "L6: a lock file that names a copy of a lost host: that one ran last, and what stands is left behind",
+    inventory([copyOf(source, { machine: "stopped", lockFile: taken })], [], ["host-z"]),
+    "gone copy_Z host-lost",
+  ],
+  [
+    "L6: not under a lower token than what stands",
+    inventory([copyOf(source, { machine: "stopped", lockToken: 9, lockFile: taken })], [], ["host-z"]),
+    "copy_A standing",
+  ],
+  [
+    "L6: with no host lost, nobody has it any more",
+    inventory([copyOf(source, { machine: "stopped", lockFile: taken })]),
+    "copy_A standing",
+  ],
+  [
+    "L6: of a copy that is told of, what is told counts",
+    inventory(
+      [
+        copyOf(source, { machine: "stopped", lockFile: { ...taken, copyId: "copy_C" } }),
+        copyOf(third, { machine: "loaded", lockToken: null }),
+      ],
+      [],
+      ["host-z"],
+    ),
+    "copy_A standing",
+  ],
+  [
+    "L6: a migration tells whose it is; a host that is not lost has it no more",
+    inventory(
+      [copyOf(third, { machine: "stopped", lockToken: 5, lockFile: { ...taken, copyId: "copy_B" } })],
+      [partOf("source", { over: true })],
+      ["host-z"],
+    ),
+    "copy_C standing",
+  ],
+  [
+    "L6: and where that one is lost, it is with it",
+    inventory(
+      [copyOf(third, { machine: "stopped", lockToken: 5, lockFile: { ...taken, copyId: "copy_B" } })],
+      [partOf("source", { over: true })],
+      ["host-b"],
+    ),
+    "gone copy_B host-lost",
   ],
   ["one that executes, whatever token it has", inventory([copyOf(source, { lockToken: null })]), "copy_A running"],
   [

@@ -141,7 +141,11 @@ test("a migration of a late host gets the verdict that fits who owns the guest n
   const known = { ...admitted({}).migration, ticket: "CHG-1" };
   assert.equal(decide(ranElsewhere, { migrations: [known] }).ticket, "CHG-1");
   const since = { ...known, verdict: { ...verdicts.aborted, token: firstToken(3) + 1 } };
-  assert.equal(decide(ranElsewhere, { migrations: [since] }), since);
+  const isSource = { ...ranElsewhere, owner: source };
+  assert.equal(decide(isSource, { migrations: [since] }), since);
+  assert.equal(decide(ranElsewhere, { migrations: [since] }).verdict.kind, "forced", "or its source would run again");
+  const arriving = { hostId: "host-b", parts: [bare(partOf("destination"))], migrations: [since] };
+  assert.equal(decide(ranElsewhere, arriving), since);
   const before = { ...known, verdict: { ...verdicts.aborted, token: firstToken(3) } };
   assert.equal(decide(ranElsewhere, { migrations: [before] }).verdict.kind, "forced");
   const other = { ...since, id: "mig_2" };

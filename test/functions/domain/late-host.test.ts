@@ -148,9 +148,51 @@ test("a commit for want of its destination's word is confirmed by one that runs 
   assert.equal(migration?.holds.source, true, "the source has yet to end its copy");
   const withoutJournal = recoverLate(awaiting({ copies: [ran] }), context);
   assert.deepEqual(withoutJournal.vm?.owner, destination);
-  const [held] = withoutJournal.migrations;
-  assert.deepEqual(held?.verdict, { kind: "committed", token: withoutJournal.vm?.fencingToken, confirmed: null });
-  assert.equal(held.holds.destination, true, "its slot brings the migration back to it");
+  const [done] = withoutJournal.migrations;
+  assert.deepEqual(done?.verdict, { ...migration?.verdict, token: withoutJournal.vm?.fencingToken });
+  assert.equal(done?.holds.destination, false, "it has nothing to say that is not known");
+});
+
+test("what was decided for a source stays so when its destination is lost once more", () => {
+  const neverRan = copyOf(destination, { machine: "ended", lockToken: null, ended: "killed" });
+  const settled = { copies: of("host-b", neverRan), parts: of("host-b", partOf("destination", { over: true })) };
+  const decided = { verdict: aborted, stage: "ended", holds: { source: false, destination: false } } as const;
+  const back = (changes: Partial<MigrationState>) =>
+    recoverLate(
+      late("host-a", {
+        vm: { ...lostVm, owner: source },
+        copies: [past],
+        parts: [partOf("source")],
+        migrations: [forWantOfWord(changes)],
+        settled,
+        lostHosts: new Set(["host-b"]),
+      }),
+      context,
+    );
+  const kept = back(decided);
+  assert.deepEqual([kept.vm?.owner, kept.migrations[0]?.verdict.kind], [source, "aborted"]);
+  const before = back({ ...decided, verdict: { ...aborted, token: epoch } });
+  assert.equal(
+    before.migrations[0]?.verdict.kind,
+    "committed",
+    "decided before the restore: the lost one may have run",
+  );
+  const other = back({
+    ...decided,
+    verdict: { kind: "returned", token: epoch + 2, reason: "guest-ended", detail: "" },
+  });
+  assert.equal(other.migrations[0]?.verdict.kind, "committed", "of any other lost one nothing counts that it had told");
+});
+
+test("the end of a deleted guest is told under a token above the verdict that it does away with", () => {
+  const deleted = { ...lostVm, deleted: true, owner: null, fencingToken: epoch + 1 };
+  const decided = forWantOfWord({ verdict: aborted });
+  const { vm, migrations } = recoverLate(
+    late("host-a", { vm: deleted, copies: [past], parts: [partOf("source")], migrations: [decided] }),
+    context,
+  );
+  assert.deepEqual([vm?.fencingToken, migrations[0]?.verdict.kind], [epoch + 2, "forced"]);
+  assert.equal(migrations[0]?.verdict.token, epoch + 2);
 });
 
 test("a source that was asked to take its copy back is still asked: it may hold the lock file by now", () => {

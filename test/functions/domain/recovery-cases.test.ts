@@ -284,9 +284,14 @@ for (const [why, changes, expected] of [
     ["mig_1 forced source+destination"],
   ],
   [
-    "R2: nobody has the guest, and none of both had it last: aborted",
+    "R2: a third copy ran last and has ended: forced",
     { inventory: inventory([copyOf(third, { ...gone, lockToken: 9 })], [partOf("source"), partOf("destination")]) },
-    ["mig_1 aborted source+destination"],
+    ["mig_1 forced source+destination"],
+  ],
+  [
+    "R2: the same, with the source standing past its gate since before: it does not go on",
+    { inventory: inventory([past, copyOf(third, { ...gone, lockToken: 99 })], [partOf("source")]) },
+    ["mig_1 forced source+destination"],
   ],
   [
     "R2: the destination has lost its journal: it may have run, and is asked",
@@ -317,17 +322,22 @@ for (const [why, changes, expected] of [
     ["mig_1 forced none"],
   ],
   [
-    "R3: both are lost, and a third copy was the last and ended: aborted",
+    "R3: both are lost, and a third copy was the last and ended: forced",
     {
       inventory: inventory([copyOf(third, { ...gone, lockToken: 9 })], [], ["host-a", "host-b"]),
       migrations: [admitted({}).migration],
     },
-    ["mig_1 aborted none"],
+    ["mig_1 forced none"],
   ],
   [
     "R2: of one that all are done with nothing is told",
     { inventory: inventory([copyOf(source)], [partOf("source", { over: true })]) },
     [],
+  ],
+  [
+    "R2: the destination runs it and has no journal: it was done with it, and has nothing to confirm",
+    { inventory: inventory([past, copyOf(destination, { lockToken: 8 })], [partOf("source")]) },
+    ["mig_1 committed running source"],
   ],
   [
     "R2: one that the table shows as under way, and no host has",
@@ -552,7 +562,11 @@ test("a migration that the table had forgotten is made again from the assignment
 
 test("a host's slot is the newest migration that it is not done with", () => {
   const before = { assignmentsRevision: 4, migration: null };
-  const open = ["mig_1", "mig_3", "mig_2"].map((id) => ({ migration: { ...admitted({}).migration, id }, assignment }));
+  const open = ["mig_1", "mig_3", "mig_2"].map((id) => ({
+    migration: { ...admitted({}).migration, id },
+    assignment,
+    toldBy: ["host-a", "host-b"],
+  }));
   const taken = recoverSlot("test", "host-a", before, open);
   assert.deepEqual(
     [taken.assignmentsRevision, taken.migration?.migrationId, taken.migration?.role, taken.migration?.claimed],
@@ -561,6 +575,13 @@ test("a host's slot is the newest migration that it is not done with", () => {
   assert.equal(recoverSlot("test", "host-b", before, open).migration?.role, "destination");
   assert.equal(recoverSlot("test", "host-c", before, open).migration, null);
   assert.deepEqual(recoverSlot("test", "host-a", before, []), { assignmentsRevision: 5, migration: null });
+  const forgotten = open.map((one) => (one.migration.id === "mig_1" ? { ...one, toldBy: ["host-b"] } : one));
+  assert.equal(
+    recoverSlot("test", "host-a", before, forgotten).migration?.migrationId,
+    "mig_1",
+    "it hears of it by its slot alone",
+  );
+  assert.equal(recoverSlot("test", "host-b", before, forgotten).migration?.migrationId, "mig_3");
   const done = open.map(({ migration, ...rest }) => ({
     ...rest,
     migration: { ...migration, holds: { source: false, destination: true } },
@@ -571,8 +592,8 @@ test("a host's slot is the newest migration that it is not done with", () => {
 test("a newer migration that a host is done with does not take the slot of one that it is not done with", () => {
   const { migration } = admitted({});
   const open = [
-    { migration: { ...migration, id: "mig_1" }, assignment },
-    { migration: { ...migration, id: "mig_2", holds: { source: false, destination: true } }, assignment },
+    { migration: { ...migration, id: "mig_1" }, assignment, toldBy: ["host-a"] },
+    { migration: { ...migration, id: "mig_2", holds: { source: false, destination: true } }, assignment, toldBy: [] },
   ];
   const slot = recoverSlot("test", "host-a", { assignmentsRevision: 4, migration: null }, open);
   assert.deepEqual([slot.migration?.migrationId, slot.migration?.role], ["mig_1", "source"]);

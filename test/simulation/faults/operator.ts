@@ -13,6 +13,9 @@ export type OperatorManner = "never" | "truthful" | "lying" | "patient";
 /** Leases short enough for an operator to act within a scenario. */
 export const quickSettings = { heartbeatMs: 1000, busyHeartbeatMs: 500, leaseMs: 4000 };
 
+/** How long hosts that are back have to decide by themselves, before an operator looks at what is left. */
+const patienceMs = 10_000;
+
 export class Operator {
   readonly #at: FaultContext;
 
@@ -28,6 +31,26 @@ export class Operator {
       this.#at.after(random.between(300, 4000), () => void look());
     };
     this.#at.after(random.between(300, 4000), () => void look());
+  }
+
+  /** What waits for a human once all hosts are back: a commit of which its destination, called lost, knows nothing. */
+  putRight(): void {
+    this.#at.after(patienceMs, () => {
+      void this.#decideTheRest().catch((error: unknown) => this.#at.note(() => `operator: ${error}`));
+      this.putRight();
+    });
+  }
+
+  async #decideTheRest(): Promise<void> {
+    for (const { vmId, migrationId } of this.#at.simulation.tableWatch.vms.values()) {
+      const { verdict, seen, takeBack } = this.#at.simulation.tableWatch.migrations.get(migrationId ?? "") ?? {};
+      if (verdict?.kind !== "committed" || verdict.confirmed || seen?.destination?.because !== hostLost) continue;
+      if (takeBack?.refused === null) continue;
+      const host = this.#at.random.pick(this.#at.hosts).hostId;
+      const action = takeBack ? { kind: "start-from-disk", host } : { kind: "take-back" };
+      const { status } = await this.#ask("POST", `vms/${vmId}/force`, { reason: "power cut in rack 7", action });
+      if (status === 202) this.#at.simulation.counts.add("taken back from a destination that knows nothing of it");
+    }
   }
 
   async #look(): Promise<void> {
