@@ -117,16 +117,18 @@ export function remade(assignment: Assignment, at: number): MigrationState {
   };
 }
 
-/** `last` is null where a later migration set out from the destination. */
-type Facts = { standing: VmStanding; last: LastRun | null; fencingToken: number };
-
-function decide(migration: MigrationState, owner: CopyRef | null, facts: Facts): MigrationState {
+function decide(
+  migration: MigrationState,
+  owner: CopyRef | null,
+  facts: { standing: VmStanding; last: LastRun | null; fencingToken: number },
+): MigrationState {
   const { inventory } = facts.standing;
   const isLost = (role: Role) => inventory.lostHosts.has(migration[role].hostId);
   const isOpenAt = (role: Role) => partOf(inventory, migration, role)?.over === false;
+  const isAsked = owner?.copyId === migration.destination.copyId && hasLostItsJournal(inventory, migration);
   const holds = {
     source: isLost("source") || isOpenAt("source"),
-    destination: isLost("destination") || isOpenAt("destination") || hasLostItsJournal(facts, migration),
+    destination: isLost("destination") || isOpenAt("destination") || isAsked,
   };
   const isUnknown = facts.last?.kind === "gone" && facts.last.of === null && isLost("source") && isLost("destination");
   const verdict: Verdict = isUnknown
@@ -182,10 +184,10 @@ function partOf({ parts }: VmInventory, migration: MigrationState, role: Role): 
 }
 
 /** The destination: its source is in doubt, which none that forgot on purpose leaves behind. */
-function hasLostItsJournal({ standing: { inventory }, last }: Facts, migration: MigrationState): boolean {
-  // It has the guest, and was done with the migration by then.
-  if (last?.kind === "copy" && last.copy.copyId === migration.destination.copyId && last.state !== "loaded")
-    return false;
+function hasLostItsJournal(inventory: VmInventory, migration: MigrationState): boolean {
+  const arrived = inventory.copies.find(({ copyId }) => copyId === migration.destination.copyId);
+  // It ran, so that its host was done with the migration; what became of it is told.
+  if (arrived?.machine === "running" || typeof arrived?.lockToken === "number") return false;
   if (partOf(inventory, migration, "destination")) return false;
   const source = partOf(inventory, migration, "source");
   return source !== null && !source.over && isPastAndStanding(inventory, source);

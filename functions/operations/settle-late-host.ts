@@ -15,7 +15,6 @@ import type { Ports } from "../ports/ports.ts";
 import { forgetInventories, type InventoryPage, readInventory } from "./inventories.ts";
 import { Batch, type Place } from "./items.ts";
 import { copyPrefix, hostPartition, inventoriesPartition, keys, vmsPartition } from "./keys.ts";
-import { roles } from "./moving.ts";
 import { type HostPlaces, readAll, readOne, readPlaces } from "./read.ts";
 import { retryConflicts } from "./retry.ts";
 
@@ -86,7 +85,7 @@ async function settleLateHost(
     if (!session.value || !hasTold(session.value) || !slot.value) return { kind: "done", result: false };
     const batch = new Batch({ clusterId, by: "control-plane", at: ports.clock.nowMs() });
     batch.put(session, { ...session.value, recovery: null, lost: null });
-    const underWay = await readUnderWay(ports, clusterId, { told, others, slot: slot.value });
+    const underWay = await readUnderWay(ports, clusterId, told, slot.value);
     batch.put(slot, recoverSlot(clusterId, hostId, slot.value, underWay));
     return { kind: "commit", changes: batch.changes, result: true };
   });
@@ -114,17 +113,9 @@ async function readUnknown(ports: Ports, clusterId: string, told: HostInventory,
   });
 }
 
-/** What it is not done with: by what it told; or by what others told, or its slot, where it has lost its journal, or was
- *  done with it before the table went back. */
-async function readUnderWay(
-  ports: Ports,
-  clusterId: string,
-  { told: { hostId, parts }, others, slot }: { told: HostInventory; others: Others; slot: Slot },
-) {
+/** What it is not done with: by what it told, or by its slot, where it has lost its journal. */
+async function readUnderWay(ports: Ports, clusterId: string, { hostId, parts }: HostInventory, slot: Slot) {
   const named = new Map<string, Assignment>();
-  for (const { assignment } of [...others.told, ...others.settled].flatMap((other) => other.parts)) {
-    if (roles.some((role) => assignment[role].hostId === hostId)) named.set(assignment.migrationId, assignment);
-  }
   if (slot.migration) named.set(slot.migration.migrationId, slot.migration.assignment);
   for (const { assignment } of parts) named.set(assignment.migrationId, assignment);
   for (const { over, assignment } of parts) if (over) named.delete(assignment.migrationId);

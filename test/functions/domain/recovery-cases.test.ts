@@ -291,7 +291,7 @@ for (const [why, changes, expected] of [
   [
     "R2: the same, with the source standing past its gate since before: it does not go on",
     { inventory: inventory([past, copyOf(third, { ...gone, lockToken: 99 })], [partOf("source")]) },
-    ["mig_1 forced source+destination"],
+    ["mig_1 forced source"],
   ],
   [
     "R2: the destination has lost its journal: it may have run, and is asked",
