@@ -1,12 +1,18 @@
 // How fast simulated time goes: cluster-hours per second of three hosts, all checks on, on one core and on all of them
-// (scenarios have nothing to do with each other). A report, not a test:
+// (scenarios have nothing to do with each other), with an operator's wish a minute and as often as the tests draw it.
+// A report, not a test:
 // npm run bench:simulation -- [simulated hours, per core and mixture]
 import { availableParallelism } from "node:os";
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
 import { noFaults } from "../test/simulation/fault-plan.ts";
 import { playScenario } from "../test/simulation/scenario.ts";
 
-const mixes = { "no faults": { plan: noFaults }, "faults drawn from the seed": {} };
+const mixes = {
+  "a wish a minute, no faults": { plan: noFaults, everyMs: 60_000 },
+  "a wish a minute, faults drawn from the seed": { everyMs: 60_000 },
+  "wishes as the tests draw them, no faults": { plan: noFaults },
+  "wishes as the tests draw them, faults drawn from the seed": {},
+};
 type Share = { mix: keyof typeof mixes; hours: number; firstSeed: number };
 type Played = { simulatedMs: number; migrations: number; seconds: number; cpuSeconds: number };
 

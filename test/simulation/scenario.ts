@@ -15,6 +15,8 @@ export type ScenarioOptions = {
   /** How long things go wrong, in simulated time; drawn from the seed where it is not given. */
   troubleMs?: number;
   keeping?: Keeping;
+  /** Between two wishes of an operator, on average; drawn from the seed where it is not given. */
+  everyMs?: number;
   /** Instead of what the seed would draw. */
   plan?: (plan: FaultPlan) => FaultPlan;
   simulation?: Partial<SimulationOptions>;
@@ -54,7 +56,9 @@ export async function playScenario(options: ScenarioOptions): Promise<Outcome> {
     ...(plan.operator === "never" ? {} : { settings: quickSettings }),
     ...options.simulation,
   });
-  const workload = new Workload(simulation, random.fork("workload"), drawWorkload(random.fork("wishes"), hosts));
+  const wishes = drawWorkload(random.fork("wishes"), hosts);
+  const everyMs = options.everyMs ?? wishes.everyMs;
+  const workload = new Workload(simulation, random.fork("workload"), { ...wishes, everyMs });
   let broken: string | null = null;
   try {
     await simulation.run(async ({ scheduler, faults }) => {
