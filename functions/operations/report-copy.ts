@@ -3,7 +3,7 @@
 import type { ReportAnswer } from "../../schemas/agent.ts";
 import { type CopySeen, seeCopy } from "../domain/copies.ts";
 import { recordOf, roleOf } from "../domain/migrations.ts";
-import { decideMotion, type Motion } from "../domain/motion.ts";
+import { bumpSlot, decideMotion, type Motion } from "../domain/motion.ts";
 import {
   type CopyDuty,
   type MigrationState,
@@ -26,6 +26,7 @@ import { hasFreedSlot, putMotion } from "./moving.ts";
 import { migrationUnknown, vmUnknown } from "./read.ts";
 import { refusal } from "./refusals.ts";
 import { addRounds, noProgress } from "./report-progress.ts";
+import { supersedeOlder } from "./vms.ts";
 
 export function reportCopy(ports: Ports, call: AgentCall, report: CopySeen): AgentRequest<ReportAnswer> {
   const { clusterId, hostId } = call;
@@ -92,6 +93,12 @@ export function reportCopy(ports: Ports, call: AgentCall, report: CopySeen): Age
           rings.push({ clusterId, hostId: peer });
         }
         slotAfter = after.slots[role] ?? decision.slot;
+        // The verdict raised the token: what the host still has from before is to be ended under that one.
+        const isFreed = slot.value.migration !== null && slotAfter.migration === null;
+        if (isFreed && (await supersedeOlder(ports, batch, call, after.vm, report.copyId))) {
+          slotAfter = bumpSlot(slotAfter);
+          after.slots[role] = slotAfter;
+        }
         migrationAfter = after.migration;
         putMotion(batch, places, after);
         if (role === "source") putSummary(batch, found, clusterId, decision.migration.id, report);

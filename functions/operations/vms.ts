@@ -142,18 +142,22 @@ export async function supersedeOwner(
 }
 
 /** Copies of the same guest that this host is still to end, from before the last owner: under a token that is lower than the
- *  new copy's it would do nothing about them any more. */
+ *  new copy's it would do nothing about them any more.
+ *  @param spoken the copy that its host speaks of just now
+ *  @returns whether there are any */
 export async function supersedeOlder(
   ports: Ports,
   batch: Batch,
   { clusterId, hostId }: HostAddress,
   after: VmRecord,
-): Promise<void> {
+  spoken: string | null = null,
+): Promise<boolean> {
   const duties = await readAll<CopyDuty>(ports, hostPartition(clusterId, hostId), copyPrefix);
-  for (const duty of duties) {
-    if (duty.value.vmId !== after.vmId || duty.value.copyId === after.owner?.copyId) continue;
-    batch.put<CopyDuty>(duty, supersededDuty(duty.value, after));
-  }
+  const isOlder = ({ value: { vmId, copyId } }: Stored<CopyDuty>) =>
+    vmId === after.vmId && copyId !== after.owner?.copyId && copyId !== spoken;
+  const older = duties.filter(isOlder);
+  for (const duty of older) batch.put<CopyDuty>(duty, supersededDuty(duty.value, after));
+  return older.length > 0;
 }
 
 /** What stands against a guest's start on this host. When nothing does, the slot is written with the start: of two that

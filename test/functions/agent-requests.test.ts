@@ -51,10 +51,10 @@ test("every agent request costs one read and one commit at most", async () => {
   await costs(1, 1, b.report({ kind: "guest-confirmed", ...about(claimedB), outcome: "running" }));
   await costs(1, 1, b.report({ kind: "gap-measured", migrationId: migration.id, guestGapMs: 3 }));
   const onCopy = { vmId: "vm-1", fencingToken: 2, migrationId: migration.id };
-  // Freeing a slot looks for who waits: housekeeping, one read more.
-  await costs(2, 1, b.seen({ ...onCopy, copyId: claimedB.assignment.destination.copyId, state: "running" }));
+  // Freeing a slot looks for who waits, and for what the host has still to end of this guest: two reads more.
+  await costs(3, 1, b.seen({ ...onCopy, copyId: claimedB.assignment.destination.copyId, state: "running" }));
   await costs(
-    2,
+    3,
     1,
     a.seen({ ...onCopy, copyId: claimedA.assignment.source.copyId, state: "gone", because: "migration-over" }),
   );

@@ -8,7 +8,7 @@ import { tidy } from "../../functions/operations/tidy.ts";
 import type { Table } from "../../functions/ports/table.ts";
 import { lostStatement } from "../../schemas/host.ts";
 import { unlockStatement } from "../../schemas/vm.ts";
-import { about } from "./support/play.ts";
+import { about, playAll, Stage } from "./support/play.ts";
 import { type Cluster, cluster, dump, makeCluster, runVm, spec } from "./support/world.ts";
 
 const reason = "power cut in rack 7";
@@ -362,6 +362,36 @@ test("of a start from disk and a second one at the same time one wins", async ()
   const duties = await Promise.all(["host-b", "host-c"].map(async (host) => (await world.host(host).claimed()).copies));
   assert.deepEqual(
     duties.flat().map((duty) => duty.copyId),
+    [owner.copyId],
+  );
+});
+
+test("a copy that a host had yet to end when its VM moved back there is to be ended all the same, under the new token", async () => {
+  const world = await makeCluster(["host-a", "host-b"]);
+  await runVm(world, "vm-1", "host-a");
+  const headers = await forcing(world);
+  await lose(world, ["host-a"], headers);
+  assert.equal((await world.request("POST", "/vms/vm-1/force", startOn("host-b"), headers)).status, 202);
+  const [begun] = (await world.host("host-b").claimed()).copies;
+  assert.ok(begun);
+  const { vmId, copyId, fencingToken } = begun;
+  await world.host("host-b").seen({ vmId, copyId, fencingToken, state: "running" });
+  world.host("host-a").reboot();
+  await world.host("host-a").heartbeat();
+  assert.equal((await world.request("POST", "/migrations", { vm: "vm-1", destination: "host-a" })).status, 202);
+  const { copies, assignment } = await world.host("host-a").claimed();
+  assert.deepEqual(
+    [copies[0]?.wantedRunState, copies[0]?.fencingToken],
+    ["stopped", assignment?.assignment.fencingToken],
+  );
+  // It does not come to that before the migration is over; then the token of before would be too low.
+  const stage = new Stage();
+  stage.told.set(copies[0]?.copyId ?? "", `stopped ${copies[0]?.fencingToken} 0`);
+  await playAll(world, stage);
+  const { owner } = (await world.request("GET", "/vms/vm-1")).body;
+  assert.equal(owner.hostId, "host-a");
+  assert.deepEqual(
+    (await world.host("host-a").claimed()).copies.map((duty) => duty.copyId),
     [owner.copyId],
   );
 });
