@@ -19,8 +19,20 @@ const within =
   (...folders: string[]) =>
   (path: string) =>
     folders.some((folder) => path.startsWith(`${folder}/`));
-const nodeOnly = ["functions/runtime/node.ts", "functions/runtime/halt-steps.ts", "functions/adapters/sqlite-table.ts"];
+const nodeOnly = [
+  "functions/runtime/node.ts",
+  "functions/runtime/lambda.ts",
+  "functions/runtime/halt-steps.ts",
+  "functions/adapters/sqlite-table.ts",
+];
 const isBuiltin = (imported: string): boolean => imported.startsWith("node:") || builtinModules.includes(imported);
+
+/** The control plane's doors, each with what belongs to its platform alone. */
+const doors: { [path: string]: RegExp } = {
+  "functions/runtime/lambda.ts": /^hono\/(aws-lambda|lambda-edge)\b/,
+  "functions/runtime/node.ts": /^@hono\/node-server\b/,
+  "functions/runtime/worker.ts": /^(cloudflare:|hono\/cloudflare-)/,
+};
 
 const rules: Rule[] = [
   {
@@ -49,6 +61,17 @@ const rules: Rule[] = [
     name: "the control plane's source runs on every web platform",
     applies: (path) => within("functions", "schemas")(path) && !nodeOnly.includes(path),
     refuses: (imported) => (isBuiltin(imported) ? `only ${nodeOnly.join(" and ")} may use Node` : null),
+  },
+  {
+    name: "three doors, one house",
+    applies: within("functions", "schemas"),
+    refuses: (imported, path) => {
+      if (imported in doors) return "a door leads in, and nothing inside leads to a door";
+      const owner = Object.keys(doors).find((door) => doors[door]?.test(imported));
+      if (owner && owner !== path) return `only ${owner} knows its platform`;
+      const isInside = within("functions/runtime")(imported) && !within("functions/runtime")(path);
+      return isInside ? "what a runtime brings comes in by ports" : null;
+    },
   },
   {
     name: "the product stands on its own",

@@ -1,44 +1,37 @@
-// What the Node runtime is told by its environment, each value checked; a bad one is named with its bounds and the way
-// out, before anything is started.
+// What every runtime is told alike, whether by environment variables or by a Worker's bindings, each value checked; a bad
+// one is named with its bounds and the way out.
 import { defaultSettings, type Settings } from "../ports/ports.ts";
 
 export type Environment = { [name: string]: string | undefined };
-
-export type Configuration = {
-  listen: { host: string; port: number };
-  table:
-    | { kind: "sqlite"; path: string }
-    | { kind: "dynamodb"; name: string; endpoint: string | null }
-    | { kind: "memory" };
-  doorbell: { kind: "long-poll" } | { kind: "sqs"; endpoint: string | null };
-  region: string | null;
-  signingKeyFile: string;
-  bootstrapKeyFile: string;
-  settings: Settings;
-};
 
 /** One line for the operator: which variable, what it may be, what to do. */
 export class BadEnvironment extends Error {
   override name = "BadEnvironment";
 }
 
-/** The table alone, for a program that serves nothing. */
-export function readTableConfiguration(environment: Environment): Pick<Configuration, "table" | "region"> {
-  const table = readTable(environment);
-  const needsAws = table.kind === "dynamodb";
-  return { table, region: needsAws ? need(environment, "AWS_REGION", "an AWS region, such as eu-west-1") : null };
+export function need(environment: Environment, name: string, what: string): string {
+  const value = environment[name];
+  if (value === undefined || value === "") throw new BadEnvironment(`${name} is missing: set it to ${what}.`);
+  return value;
 }
 
-export function readConfiguration(environment: Environment): Configuration {
-  const table = readTable(environment);
-  const doorbell = readDoorbell(environment);
-  const needsAws = table.kind === "dynamodb" || doorbell.kind === "sqs";
-  const isLocal = (part: object) => "endpoint" in part && part.endpoint !== null;
-  // At AWS itself the SDK finds credentials in many ways: a role, a profile, single sign-on. A local server has none of them.
-  if (isLocal(table) || isLocal(doorbell)) {
-    const what = "what the server at the local endpoint takes, such as local";
-    for (const name of ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"]) need(environment, name, what);
-  }
+export function readRegion(environment: Environment): string {
+  return need(environment, "AWS_REGION", "an AWS region, such as eu-west-1");
+}
+
+export type DynamoPlace = { kind: "dynamodb"; name: string; endpoint: string | null };
+
+/** Null where `DROVER_TABLE` names no table of DynamoDB. */
+export function readDynamoPlace(environment: Environment): DynamoPlace | null {
+  const [, name] = /^dynamodb:([A-Za-z0-9_.-]{3,255})$/.exec(environment["DROVER_TABLE"] ?? "") ?? [];
+  return name ? { kind: "dynamodb", name, endpoint: readUrl(environment, "DROVER_DYNAMODB_ENDPOINT") } : null;
+}
+
+export function readSqsEndpoint(environment: Environment): string | null {
+  return readUrl(environment, "DROVER_SQS_ENDPOINT");
+}
+
+export function readSettings(environment: Environment): Settings {
   const heartbeatMs = readNumber(environment, "DROVER_HEARTBEAT_MS", 50, 60_000, defaultSettings.heartbeatMs);
   const leaseMs = readNumber(environment, "DROVER_LEASE_MS", 200, 600_000, defaultSettings.leaseMs);
   if (leaseMs < 2 * heartbeatMs) {
@@ -59,68 +52,23 @@ export function readConfiguration(environment: Environment): Configuration {
     );
   }
   return {
-    listen: readListen(environment),
-    table,
-    doorbell,
-    region: needsAws ? need(environment, "AWS_REGION", "an AWS region, such as eu-west-1") : null,
-    signingKeyFile: need(
-      environment,
-      "DROVER_SIGNING_KEY_FILE",
-      "a file with the Ed25519 signing key (PKCS #8, base64url)",
-    ),
-    bootstrapKeyFile: need(environment, "DROVER_BOOTSTRAP_KEY_FILE", "a file with the first API key"),
-    settings: {
-      ...defaultSettings,
-      tableId: readName(environment, "DROVER_TABLE_ID"),
-      restoreEpoch: readNumber(environment, "DROVER_RESTORE_EPOCH", 0, 2 ** 20, defaultSettings.restoreEpoch),
-      heartbeatMs,
-      busyHeartbeatMs,
-      leaseMs,
-    },
+    ...defaultSettings,
+    tableId: readName(environment, "DROVER_TABLE_ID"),
+    restoreEpoch: readNumber(environment, "DROVER_RESTORE_EPOCH", 0, 2 ** 20, defaultSettings.restoreEpoch),
+    heartbeatMs,
+    busyHeartbeatMs,
+    leaseMs,
   };
 }
 
-function need(environment: Environment, name: string, what: string): string {
-  const value = environment[name];
-  if (value === undefined || value === "") throw new BadEnvironment(`${name} is missing: set it to ${what}.`);
-  return value;
+/** @param name the variable that it came by */
+export function checkApiKey(name: string, apiKey: string): string {
+  if (/^[\x21-\x7e]{16,512}$/.test(apiKey)) return apiKey;
+  throw new BadEnvironment(`${name} must hold one API key: 16 to 512 printable ASCII characters.`);
 }
 
-function readListen(environment: Environment): Configuration["listen"] {
-  const value = environment["DROVER_LISTEN"] ?? "127.0.0.1:0";
-  const [, host, port] = /^(\d+\.\d+\.\d+\.\d+|localhost|\[[0-9a-f:]+\]):(\d{1,5})$/i.exec(value) ?? [];
-  if (!host || !port || Number(port) > 65_535) {
-    throw new BadEnvironment(
-      `DROVER_LISTEN is "${value}": it must be <address>:<port> with a port of 0 to 65535 (0: any that is free), such as 127.0.0.1:7400.`,
-    );
-  }
-  const isLoopback = /^(127\.|localhost$|\[::1\]$)/i.test(host);
-  if (!isLoopback && environment["DROVER_LISTEN_ANYWHERE"] !== "behind-tls-proxy") {
-    throw new BadEnvironment(
-      `DROVER_LISTEN is "${value}", which is not loopback, and this process speaks plain HTTP: put a proxy that speaks TLS before it and set DROVER_LISTEN_ANYWHERE=behind-tls-proxy, or listen on 127.0.0.1.`,
-    );
-  }
-  return { host: host.replace(/^\[|\]$/g, ""), port: Number(port) };
-}
-
-function readTable(environment: Environment): Configuration["table"] {
-  const value = need(environment, "DROVER_TABLE", "sqlite:<file>, dynamodb:<table name> or memory");
-  if (value === "memory") return { kind: "memory" };
-  const [, kind, rest] = /^(sqlite|dynamodb):(.+)$/.exec(value) ?? [];
-  if (kind === "sqlite" && rest) return { kind, path: rest };
-  if (kind === "dynamodb" && rest && /^[A-Za-z0-9_.-]{3,255}$/.test(rest)) {
-    return { kind, name: rest, endpoint: readUrl(environment, "DROVER_DYNAMODB_ENDPOINT") };
-  }
-  throw new BadEnvironment(
-    `DROVER_TABLE is "${value}": it must be sqlite:<file>, dynamodb:<table name, 3 to 255 of A-Z a-z 0-9 _ . -> or memory.`,
-  );
-}
-
-function readDoorbell(environment: Environment): Configuration["doorbell"] {
-  const value = environment["DROVER_DOORBELL"] ?? "long-poll";
-  if (value === "long-poll") return { kind: value };
-  if (value === "sqs") return { kind: value, endpoint: readUrl(environment, "DROVER_SQS_ENDPOINT") };
-  throw new BadEnvironment(`DROVER_DOORBELL is "${value}": it must be long-poll or sqs.`);
+export function badSigningKey(name: string): BadEnvironment {
+  return new BadEnvironment(`${name} must hold one Ed25519 private key: PKCS #8 in base64url.`);
 }
 
 function readUrl(environment: Environment, name: string): string | null {

@@ -12,8 +12,10 @@ import { tidyAll } from "../operations/tidy.ts";
 import type { Doorbell } from "../ports/doorbell.ts";
 import type { Ports } from "../ports/ports.ts";
 import type { Table } from "../ports/table.ts";
-import { BadEnvironment, type Configuration, readConfiguration } from "./environment.ts";
+import { BadEnvironment, badSigningKey, checkApiKey } from "./environment.ts";
 import { haltsFrom } from "./halt-steps.ts";
+import { logLine, textOf } from "./log.ts";
+import { type Configuration, readConfiguration } from "./node-environment.ts";
 import { openTable } from "./open-table.ts";
 import { systemPorts } from "./system-ports.ts";
 
@@ -42,13 +44,11 @@ function readSecret(name: string, path: string): string {
 }
 
 async function openPorts(configuration: Configuration): Promise<Ports> {
-  const apiKey = readSecret("DROVER_BOOTSTRAP_KEY_FILE", configuration.bootstrapKeyFile);
-  if (!/^[\x21-\x7e]{16,512}$/.test(apiKey)) {
-    throw new BadEnvironment("DROVER_BOOTSTRAP_KEY_FILE must hold one API key: 16 to 512 printable ASCII characters.");
-  }
+  const keyFile = "DROVER_BOOTSTRAP_KEY_FILE";
+  const apiKey = checkApiKey(keyFile, readSecret(keyFile, configuration.bootstrapKeyFile));
   const signingKey = readSecret("DROVER_SIGNING_KEY_FILE", configuration.signingKeyFile);
   await signerFrom(signingKey).catch(() => {
-    throw new BadEnvironment("DROVER_SIGNING_KEY_FILE must hold one Ed25519 private key: PKCS #8 in base64url.");
+    throw badSigningKey("DROVER_SIGNING_KEY_FILE");
   });
   const doorbell = await openDoorbell(configuration);
   const atStep = haltsFrom(process.env);
@@ -81,12 +81,7 @@ async function openNamedTable(configuration: Configuration): Promise<Table> {
 }
 
 function report(event: string, data: { [name: string]: string }): void {
-  process.stderr.write(`${JSON.stringify({ at: new Date().toISOString(), event, ...data })}\n`);
-}
-
-function textOf(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  return error.cause instanceof Error ? `${error.message}: ${textOf(error.cause)}` : error.message;
+  process.stderr.write(`${logLine(event, data)}\n`);
 }
 
 function onTableFault(step: string, error: unknown): void {

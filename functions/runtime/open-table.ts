@@ -3,7 +3,7 @@
 import { createMemoryTable } from "../adapters/memory-table.ts";
 import { openSqliteTable } from "../adapters/sqlite-table.ts";
 import type { Table } from "../ports/table.ts";
-import type { Configuration } from "./environment.ts";
+import type { Configuration } from "./node-environment.ts";
 
 export async function openTable({ table, region }: Pick<Configuration, "table" | "region">): Promise<Table> {
   switch (table.kind) {

@@ -3,7 +3,8 @@ import { makeKeyPair } from "../../schemas/signing.ts";
 import { createLongPollDoorbell } from "../adapters/long-poll-doorbell.ts";
 import type { TableName } from "../operations/name-table.ts";
 import { type RestoreOutcome, restoreTable } from "../operations/restore-table.ts";
-import { type Environment, readTableConfiguration } from "./environment.ts";
+import type { Environment } from "./environment.ts";
+import { readTableConfiguration } from "./node-environment.ts";
 import { openTable } from "./open-table.ts";
 import { systemPorts } from "./system-ports.ts";
 

@@ -23,6 +23,13 @@ describe("boundaries between the folders", () => {
     ["nor for their effect alone", "functions/operations/a.ts", 'import "node:sqlite";'],
     ["routes do not use Buffer", "functions/routes/a.ts", 'export const a = Buffer.from("a");'],
     ["schemas do not read the environment", "schemas/a.ts", 'export const a = process.env["A"];'],
+    ["the house knows no server of Node", "functions/http/a.ts", 'import { serve } from "@hono/node-server";'],
+    ["nor Lambda", "functions/runtime/cloud.ts", 'import { handle } from "hono/aws-lambda";'],
+    ["nor Workers", "functions/operations/a.ts", 'import { waitUntil } from "cloudflare:workers";'],
+    ["a door does not know another's platform", "functions/runtime/worker.ts", 'import { a } from "hono/aws-lambda";'],
+    ["nothing inside leads to a door", "functions/runtime/cloud.ts", 'import { handler } from "./lambda.ts";'],
+    ["operations do not read the environment", "functions/http/a.ts", 'import { a } from "../runtime/environment.ts";'],
+    ["a Worker does not use Node", "functions/runtime/worker.ts", 'import { join } from "node:path";'],
     ["re-exports count", "agents/a.ts", 'export { b } from "../functions/domain/b.ts";'],
     ["the product does not import its tools", "agents/a.ts", 'import { b } from "../cli/api.ts";'],
   ];
@@ -32,6 +39,8 @@ describe("boundaries between the folders", () => {
 
   const allowed: [string, string, string][] = [
     ["the Node runtime uses Node", "functions/runtime/node.ts", 'import { join } from "node:path"; process.exit(0);'],
+    ["the Lambda runtime knows Lambda", "functions/runtime/lambda.ts", 'import { handle } from "hono/aws-lambda";'],
+    ["the Worker knows Workers", "functions/runtime/worker.ts", 'import { waitUntil } from "cloudflare:workers";'],
     [
       "the SQLite adapter uses Node",
       "functions/adapters/sqlite-table.ts",

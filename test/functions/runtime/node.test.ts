@@ -8,7 +8,7 @@ import { type AddressInfo, createServer } from "node:net";
 import { createInterface } from "node:readline";
 import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { readConfiguration } from "../../../functions/runtime/environment.ts";
+import { readConfiguration } from "../../../functions/runtime/node-environment.ts";
 import { makeKeyPair } from "../../../schemas/signing.ts";
 import { temporaryFolder } from "../../support/temporary-folder.ts";
 import { FakeHost, type FakeHostWorld } from "../support/fake-host.ts";
