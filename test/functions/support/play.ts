@@ -124,7 +124,7 @@ export function ok(answer: Answer): Answer {
 }
 
 /** All hosts act, each on its own, until none has anything to do. */
-export async function playAll(world: Cluster, stage = new Stage()): Promise<void> {
+export async function playAll(world: Pick<Cluster, "hosts">, stage = new Stage()): Promise<void> {
   for (let idle = false; !idle; ) {
     const acted = await Promise.all(Object.values(world.hosts).map((host) => act(host, stage)));
     idle = !acted.includes(true);

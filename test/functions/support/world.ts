@@ -115,7 +115,12 @@ export type Cluster = Awaited<ReturnType<typeof makeCluster>>;
 export const spec = { hypervisor: "simulated", memoryMiB: 16, dirtyMiBPerSecond: 1, workingSetMiB: 1 } as const;
 
 /** Defines the VM, starts it, and lets its host report that it runs. */
-export async function runVm(world: Cluster, vm: string, hostId: string, memoryMiB = 16): Promise<void> {
+export async function runVm(
+  world: Pick<Cluster, "request" | "host">,
+  vm: string,
+  hostId: string,
+  memoryMiB = 16,
+): Promise<void> {
   await world.request("POST", "/vms", { vm, spec: { ...spec, memoryMiB } });
   const started = await world.request("POST", `/vms/${vm}/start`, { host: hostId });
   if (started.status !== 202) throw new Error(`starting ${vm}: ${JSON.stringify(started.body)}`);
