@@ -1,5 +1,6 @@
 // The Worker's bundle in workerd, the runtime of Cloudflare Workers itself, on this machine.
 import { createInterface } from "node:readline";
+import type { Readable } from "node:stream";
 import { Miniflare } from "miniflare";
 
 /** The day whose Workers runtime is meant; wrangler.toml has the same. */
@@ -28,7 +29,7 @@ export async function startLocalWorker(
     modules: [{ type: "ESModule", path: "worker.mjs", contents: source }],
     compatibilityDate,
     bindings,
-    handleRuntimeStdio(stdout, stderr) {
+    handleRuntimeStdio(stdout: Readable, stderr: Readable) {
       for (const input of [stdout, stderr]) createInterface({ input }).on("line", log);
     },
   });
