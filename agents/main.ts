@@ -12,7 +12,7 @@ import { obeyHalts } from "./adapters/halt-steps.ts";
 import { readHostFacts } from "./adapters/host-facts.ts";
 import { createHttpControlPlane } from "./adapters/http-control-plane.ts";
 import { incarnationName, readIncarnation, renewIncarnation } from "./adapters/incarnation.ts";
-import type { Identity } from "./adapters/join.ts";
+import { counterName, type Identity } from "./adapters/join.ts";
 import { createLongPollDoorbellWait } from "./adapters/long-poll-doorbell-wait.ts";
 import { openProcessCopies } from "./adapters/process-copies.ts";
 import type { SignedRequests } from "./adapters/signed-requests.ts";
@@ -44,7 +44,7 @@ async function main(): Promise<void> {
   const incarnation = readIncarnation(config.DROVER_RUN);
   const facts = factsOf(config);
   const identity = "identity" in found ? found.identity : await joinCluster(config, found.token, await facts());
-  const acknowledged = openCounterFile(joinPath(config.DROVER_DATA, "acknowledged"));
+  const acknowledged = openCounterFile(joinPath(config.DROVER_DATA, counterName));
   const journal = await openFileJournal(joinPath(config.DROVER_DATA, "journal"));
   const stopping = new AbortController();
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => stopping.abort());

@@ -1,5 +1,6 @@
 // How a host becomes known: a key pair made here, a one-time token, and in return a certificate and the key that the
 // control plane signs with. Kept in `<data>/identity.json`, readable by its owner only.
+import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join as joinPath } from "node:path";
 import { z } from "zod";
@@ -62,9 +63,16 @@ export type JoinOptions = {
 };
 
 /** The identity of a host that has joined; null before that.
- *  @throws BadIdentity when the file is damaged, unreadable or another host's: the message names it */
+ *  @throws BadIdentity when the file is damaged, unreadable or another host's, or gone: the message names it */
 export async function loadIdentity(dataFolder: string, cluster: string, host: string): Promise<Identity | null> {
   const file = await readIdentityFile(dataFolder, cluster, host);
+  // A new host that was told more than the table knows of it would stop the whole cluster.
+  if (!file && existsSync(joinPath(dataFolder, counterName))) {
+    throw new BadIdentity(
+      `${dataFolder} was a host's that has joined, and its identity file is gone; restore it, or join anew ` +
+        "under another name with an empty folder",
+    );
+  }
   return file?.joined ? identityFrom(file, file.joined) : null;
 }
 
@@ -123,6 +131,9 @@ function identityFrom(file: z.infer<typeof IdentityFile>, joined: JoinAnswer): I
   return { cluster: file.cluster, host: file.host, ...file.keys, certificate, verificationKey, doorbell, tableId };
 }
 
+/** In the data folder as well (agents/adapters/counter-file.ts): that host has joined. */
+export const counterName = "acknowledged";
+
 const pathIn = (dataFolder: string) => joinPath(dataFolder, "identity.json");
 
 async function readIdentityFile(dataFolder: string, cluster: string, host: string) {
@@ -141,7 +152,9 @@ async function readIdentityFile(dataFolder: string, cluster: string, host: strin
     // Not JSON. The text holds a private key, so it is in no message.
   }
   if (!parsed?.success)
-    throw new BadIdentity(`the identity file ${path} is damaged; restore it, or remove it and join anew`);
+    throw new BadIdentity(
+      `the identity file ${path} is damaged; restore it, or join anew under another name with an empty folder`,
+    );
   if (parsed.data.cluster !== cluster || parsed.data.host !== host) {
     throw new BadIdentity(
       `${path} is the identity of ${parsed.data.host} of ${parsed.data.cluster}, not of ${host} of ${cluster}; ` +

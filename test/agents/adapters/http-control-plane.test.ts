@@ -4,7 +4,7 @@ import { join as joinPath } from "node:path";
 import { afterEach, beforeEach, describe, test } from "node:test";
 import { memoryCounter, openCounterFile } from "../../../agents/adapters/counter-file.ts";
 import { createHttpControlPlane, type HttpControlPlane } from "../../../agents/adapters/http-control-plane.ts";
-import { type Identity, JoinRefused, join, loadIdentity } from "../../../agents/adapters/join.ts";
+import { BadIdentity, type Identity, JoinRefused, join, loadIdentity } from "../../../agents/adapters/join.ts";
 import { createLongPollDoorbellWait } from "../../../agents/adapters/long-poll-doorbell-wait.ts";
 import type { AcknowledgedCounter, Fetch } from "../../../agents/adapters/signed-requests.ts";
 import { systemClock } from "../../../agents/adapters/system-clock.ts";
@@ -145,6 +145,16 @@ describe("the control plane over HTTP", () => {
       loadIdentity(folder.path, "test-1", "host-a"),
       (error: Error) => /identity\.json is damaged/.test(error.message) && !/secret-key/.test(error.message),
     );
+  });
+
+  test("a folder with a host's counter and no identity is nobody's to join with: the table knows nothing of that counter", async () => {
+    const old = await temporaryFolder();
+    await writeFile(joinPath(old.path, "acknowledged"), "000000000000120\n");
+    await assert.rejects(
+      loadIdentity(old.path, "test-1", "host-c"),
+      (error: unknown) => error instanceof BadIdentity && /identity file is gone.*empty folder/.test(error.message),
+    );
+    await old.remove();
   });
 
   test("a client that starts from a low counter is told the right one and is heard at once", async () => {
