@@ -1,6 +1,7 @@
 // Every expected failure of the API: one place ties its code to its status and to the caller's next move.
 // docs/problems/<code>.md tells the operator's.
 import { z } from "zod";
+import { Signed } from "./signing.ts";
 
 type Entry = { status: number; retry: "never" | "later" | "changed"; title: string };
 
@@ -124,6 +125,7 @@ export const ProblemDetails = z
     retry: z.enum(["never", "later", "changed"]),
     errors: z.array(z.object({ pointer: z.string(), detail: z.string() })).optional(),
     holder: z.string().optional(),
+    record: Signed.optional().meta({ description: "To agents: the migration's record as it stands." }),
   })
   .meta({ id: "ProblemDetails" });
 export type ProblemDetails = z.infer<typeof ProblemDetails>;

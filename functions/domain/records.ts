@@ -1,5 +1,7 @@
 // What the table holds, as plain values. How they are keyed is in operations/keys.ts; here is what they mean.
+
 import type { Assignment, CopyAlarm, CopyDuty, CopyState, GuestPage, HostAlarm } from "../../schemas/agent.ts";
+import type { Scope } from "../../schemas/api-key.ts";
 import type { EventKind } from "../../schemas/events.ts";
 import type { HostFacts } from "../../schemas/host.ts";
 import type { CopyRef } from "../../schemas/ids.ts";
@@ -179,7 +181,6 @@ export type QueueEntry = {
 
 /** `name` and `createdBy` are there where an operator made it. */
 export type ApiKeyRecord = { keyId: string; scopes: Scope[]; createdAt: number; name?: string; createdBy?: string };
-export type Scope = "read" | "migrate" | "force" | "administer";
 export type JoinTokenRecord = { clusterId: string; hostId: string; expiresAt: number; usedBy: string | null };
 
 /** An event before it is given its place in the table. */

@@ -9,17 +9,20 @@ import type { AgentCall, AgentOutcome } from "../operations/agent-call.ts";
 import type { Ports } from "../ports/ports.ts";
 import type { App, Env } from "./app.ts";
 import { check, parseBody, readText } from "./body.ts";
-import type { Route } from "./operator-route.ts";
 import { problemResponse } from "./problems.ts";
+import type { Route, Told } from "./route.ts";
 
 /** `input` is the body, or the query of a GET; a problem where it is not of the schema. */
-export function agentRoute<B extends object, A extends object>(route: {
-  method: "post" | "get";
-  path: string;
-  input: z.ZodType<B>;
-  run: (ports: Ports, call: AgentCall, input: B | Problem, signal: AbortSignal) => Promise<AgentOutcome<A>>;
-}): Route {
-  return (app: App, ports: Ports) => {
+export function agentRoute<B extends object, A extends object>(
+  route: Omit<Told, "answer"> & {
+    method: "post" | "get";
+    path: string;
+    input: z.ZodType<B>;
+    answer: z.ZodType<A>;
+    run: (ports: Ports, call: AgentCall, input: B | Problem, signal: AbortSignal) => Promise<AgentOutcome<A>>;
+  },
+): Route {
+  const mount = (app: App, ports: Ports) => {
     app.on(route.method.toUpperCase(), route.path, async (c) => {
       const stamp = (counter: number | null) => {
         c.header(agentHeaders.time, String(ports.clock.nowMs()));
@@ -42,6 +45,16 @@ export function agentRoute<B extends object, A extends object>(route: {
       if (outcome.kind === "answer") return c.json(outcome.answer);
       return problemResponse(c, outcome.problem, outcome.record ? { record: outcome.record } : {});
     });
+  };
+  const isRead = route.method === "get";
+  return {
+    ...route,
+    door: "agent",
+    scope: null,
+    query: isRead ? route.input : null,
+    body: isRead ? null : route.input,
+    answer: { status: 200, schema: route.answer },
+    mount,
   };
 }
 

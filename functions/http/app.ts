@@ -1,6 +1,7 @@
 // The API as one Hono application: translate here, decide in the operations.
 import { Hono } from "hono";
 import type { ProblemCode } from "../../schemas/problems.ts";
+import { documentRoutes } from "../openapi/routes.ts";
 import { tableProblem } from "../operations/retry.ts";
 import type { Ports } from "../ports/ports.ts";
 import { TableThrottled } from "../ports/table.ts";
@@ -50,7 +51,7 @@ export function createApp(outside: Ports, options: AppOptions = {}): App {
       ...(c.error ? { error: describe(c.error) } : {}),
     });
   });
-  for (const route of routes) route(app, ports);
+  for (const route of [...routes, ...documentRoutes(routes)]) route.mount(app, ports);
   app.notFound((c) => {
     const path = new URL(c.req.url).pathname;
     const methods = app.routes.filter((route) => route.method !== "ALL" && patternOf(route.path).test(path));

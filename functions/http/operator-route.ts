@@ -1,7 +1,7 @@
 // Routes for operators: the key is checked first, then the address, then the body; only then the operation is called.
 import type { z } from "zod";
+import type { Scope } from "../../schemas/api-key.ts";
 import type { Problem } from "../../schemas/problems.ts";
-import type { Scope } from "../domain/records.ts";
 import { authoriseKey } from "../operations/api-keys.ts";
 import type { Operator, Outcome } from "../operations/operate.ts";
 import type { Ports } from "../ports/ports.ts";
@@ -9,18 +9,19 @@ import type { App } from "./app.ts";
 import { checkQuery, noQuery, parseBody, readText } from "./body.ts";
 import { checkParams, type Params } from "./params.ts";
 import { isProblem, problemResponse } from "./problems.ts";
+import type { Route, Told } from "./route.ts";
 
-export type Route = (app: App, ports: Ports) => void;
-
-export function operatorWrite<B>(route: {
-  method: "post" | "delete";
-  path: string;
-  scope: Scope;
-  body: z.ZodType<B>;
-  run: (ports: Ports, operator: Operator, params: Params, body: B) => Promise<Outcome>;
-}): Route {
+export function operatorWrite<B>(
+  route: Told & {
+    method: "post" | "delete";
+    path: string;
+    scope: Scope;
+    body: z.ZodType<B>;
+    run: (ports: Ports, operator: Operator, params: Params, body: B) => Promise<Outcome>;
+  },
+): Route {
   const step = stepName(route.method, route.path);
-  return (app, ports) => {
+  const mount = (app: App, ports: Ports) => {
     app.on(route.method.toUpperCase(), route.path, async (c) => {
       const key = await authoriseKey(ports, c.req.header("authorization"), route.scope);
       if (key.kind === "refuse") return problemResponse(c, key.problem);
@@ -45,6 +46,7 @@ export function operatorWrite<B>(route: {
       return c.json(outcome.answer.body, outcome.answer.status);
     });
   };
+  return { ...route, door: "operator", query: null, mount };
 }
 
 /** "post-vms-start" of POST /v1/clusters/:cluster/vms/:vm/start. */
@@ -56,16 +58,20 @@ export function stepName(method: string, path: string): string {
   return [method, ...words.filter((word) => !word.startsWith(":"))].join("-");
 }
 
-export function operatorRead<Q = object>(route: {
-  path: string;
-  scope?: Scope;
-  query?: z.ZodType<Q>;
-  run: (ports: Ports, params: Params, query: Q, signal: AbortSignal) => Promise<object | Problem>;
-}): Route {
+export function operatorRead<Q = object>(
+  route: Omit<Told, "answer"> & {
+    path: string;
+    scope?: Scope;
+    query?: z.ZodType<Q>;
+    answer: z.ZodType;
+    run: (ports: Ports, params: Params, query: Q, signal: AbortSignal) => Promise<object | Problem>;
+  },
+): Route {
+  const { path, scope = "read", answer } = route;
   const schema = route.query ?? (noQuery as unknown as z.ZodType<Q>);
-  return (app, ports) => {
-    app.get(route.path, async (c) => {
-      const key = await authoriseKey(ports, c.req.header("authorization"), route.scope ?? "read");
+  const mount = (app: App, ports: Ports) => {
+    app.get(path, async (c) => {
+      const key = await authoriseKey(ports, c.req.header("authorization"), scope);
       if (key.kind === "refuse") return problemResponse(c, key.problem);
       const params = checkParams(c.req.param());
       if (isProblem(params)) return problemResponse(c, params);
@@ -76,5 +82,15 @@ export function operatorRead<Q = object>(route: {
       const answer = await route.run(ports, params, query.value, signal);
       return isProblem(answer) ? problemResponse(c, answer) : c.json(answer);
     });
+  };
+  return {
+    ...route,
+    door: "operator",
+    method: "get",
+    scope,
+    query: route.query ?? null,
+    body: null,
+    answer: { status: 200, schema: answer },
+    mount,
   };
 }

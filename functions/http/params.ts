@@ -5,7 +5,8 @@ import type { Problem, ProblemCode } from "../../schemas/problems.ts";
 
 export type Params = { cluster: string; host: string; vm: string; migration: string; key: string };
 
-const rules: { [P in keyof Params]: { schema: z.ZodType<string>; unknown: ProblemCode } } = {
+/** What each name in an address must be, and what is answered where nothing is called so. */
+export const paramRules: { [P in keyof Params]: { schema: z.ZodType<string>; unknown: ProblemCode } } = {
   cluster: { schema: ClusterId, unknown: "cluster-unknown" },
   host: { schema: HostId, unknown: "host-unknown" },
   vm: { schema: VmId, unknown: "vm-unknown" },
@@ -16,12 +17,12 @@ const rules: { [P in keyof Params]: { schema: z.ZodType<string>; unknown: Proble
 /** The parameters of the address; those it does not have are empty. */
 export function checkParams(found: { [name: string]: string }): Params | Problem {
   const params: Params = { cluster: "", host: "", vm: "", migration: "", key: "" };
-  for (const name of Object.keys(rules) as (keyof Params)[]) {
+  for (const name of Object.keys(paramRules) as (keyof Params)[]) {
     const value = found[name];
     if (value === undefined) continue;
-    if (!rules[name].schema.safeParse(value).success) {
+    if (!paramRules[name].schema.safeParse(value).success) {
       return {
-        code: rules[name].unknown,
+        code: paramRules[name].unknown,
         detail: `There is no ${name} of that name: it is not even one that could be.`,
       };
     }

@@ -1,8 +1,9 @@
 // API keys of operators: the table has their SHA-256 and what they may do, never the key.
 
+import { allScopes, type Scope } from "../../schemas/api-key.ts";
 import type { Problem } from "../../schemas/problems.ts";
 import { sha256Hex, toBase64Url } from "../../schemas/signing.ts";
-import type { ApiKeyRecord, Scope } from "../domain/records.ts";
+import type { ApiKeyRecord } from "../domain/records.ts";
 import type { Ports } from "../ports/ports.ts";
 import { type Place, schemaVersion } from "./items.ts";
 import { keys, keysPartition } from "./keys.ts";
@@ -11,8 +12,6 @@ import { readAll, readOne } from "./read.ts";
 import { refuse } from "./refusals.ts";
 import { commitStep } from "./retry.ts";
 import { instantText } from "./views.ts";
-
-export const allScopes = ["read", "migrate", "force", "administer"] as const satisfies Scope[];
 
 /** Makes the key known, unless it is. */
 export async function installKey(

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { HostId } from "../../schemas/ids.ts";
+import { JoinToken } from "../../schemas/join-token.ts";
 import { operatorWrite } from "../http/operator-route.ts";
 import { createJoinToken } from "../operations/clusters.ts";
 
@@ -17,5 +18,8 @@ export const createJoinTokenRoute = operatorWrite({
       .max(7 * 24 * hourMs)
       .default(hourMs),
   }),
+  summary: "Makes a one-time token for a host to join with; the answer alone has it.",
+  answer: { status: 201, schema: JoinToken },
+  problems: ["cluster-full"],
   run: (ports, operator, { cluster }, request) => createJoinToken(ports, operator, cluster, request),
 });

@@ -1,7 +1,8 @@
 import { z } from "zod";
+import { allScopes, NewApiKey, Scope } from "../../schemas/api-key.ts";
 import { text } from "../../schemas/text.ts";
 import { operatorWrite } from "../http/operator-route.ts";
-import { allScopes, createKey } from "../operations/api-keys.ts";
+import { createKey } from "../operations/api-keys.ts";
 
 /** The answer alone has the secret. */
 export const createKeyRoute = operatorWrite({
@@ -10,7 +11,9 @@ export const createKeyRoute = operatorWrite({
   scope: "administer",
   body: z.strictObject({
     name: text(64).min(1),
-    scopes: z.array(z.enum(allScopes)).min(1).max(allScopes.length),
+    scopes: z.array(Scope).min(1).max(allScopes.length),
   }),
+  summary: "Makes an API key; the answer alone has the secret.",
+  answer: { status: 201, schema: NewApiKey },
   run: (ports, operator, _params, request) => createKey(ports, operator, request),
 });

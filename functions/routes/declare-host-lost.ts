@@ -1,4 +1,4 @@
-import { HostLoss } from "../../schemas/host.ts";
+import { Host, HostLoss } from "../../schemas/host.ts";
 import { operatorWrite } from "../http/operator-route.ts";
 import { declareHostLost } from "../operations/lost-hosts.ts";
 
@@ -7,5 +7,8 @@ export const declareHostLostRoute = operatorWrite({
   path: "/v1/clusters/:cluster/hosts/:host/declare-lost",
   scope: "force",
   body: HostLoss,
+  summary: "Declares that an incarnation of a host has ended, in words.",
+  answer: { status: 200, schema: Host },
+  problems: ["host-alive", "incarnation-stale"],
   run: (ports, operator, { cluster, host }, request) => declareHostLost(ports, operator, cluster, host, request),
 });

@@ -1,4 +1,4 @@
-import { VmForce } from "../../schemas/vm.ts";
+import { Vm, VmForce } from "../../schemas/vm.ts";
 import { operatorWrite } from "../http/operator-route.ts";
 import { forceVm } from "../operations/force-vm.ts";
 
@@ -7,5 +7,26 @@ export const forceVmRoute = operatorWrite({
   path: "/v1/clusters/:cluster/vms/:vm/force",
   scope: "force",
   body: VmForce,
+  summary: "Forces a VM whose host was declared lost: started from its disk, or its stopped copy taken back.",
+  answer: { status: 202, schema: Vm },
+  problems: [
+    "host-unknown",
+    "host-not-lost",
+    "host-may-decide",
+    "destination-may-have-run",
+    "not-committed",
+    "host-not-alive",
+    "host-cannot-journal",
+    "destination-full",
+    "too-many-guests",
+    "hypervisor-mismatch",
+    "vm-not-stopped",
+    "vm-already-migrating",
+    "already-committed",
+    "already-aborted",
+    "already-returned",
+    "already-forced",
+    "already-confirmed",
+  ],
   run: (ports, operator, { cluster, vm }, request) => forceVm(ports, operator, cluster, vm, request),
 });

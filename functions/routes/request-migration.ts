@@ -1,4 +1,4 @@
-import { MigrationRequest } from "../../schemas/migration.ts";
+import { Migration, MigrationRequest } from "../../schemas/migration.ts";
 import { operatorWrite } from "../http/operator-route.ts";
 import { requestMigration } from "../operations/migrations.ts";
 
@@ -8,5 +8,23 @@ export const requestMigrationRoute = operatorWrite({
   path: "/v1/clusters/:cluster/migrations",
   scope: "migrate",
   body: MigrationRequest,
+  summary: "Asks for a migration to the host that is named. 202: accepted, not done.",
+  answer: { status: 202, schema: Migration },
+  problems: [
+    "host-unknown",
+    "host-not-alive",
+    "host-cannot-journal",
+    "destination-full",
+    "too-many-guests",
+    "hypervisor-mismatch",
+    "vm-unknown",
+    "migration-unknown",
+    "vm-deleted",
+    "vm-not-running",
+    "vm-already-migrating",
+    "same-host",
+    "mode-not-offered",
+    "placement-not-offered",
+  ],
   run: (ports, operator, { cluster }, request) => requestMigration(ports, operator, cluster, request),
 });

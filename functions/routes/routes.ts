@@ -1,5 +1,5 @@
 // Every route of the API; what is not here is not served.
-import type { Route } from "../http/operator-route.ts";
+import type { Route } from "../http/route.ts";
 import { claimRoute } from "./agent-claim.ts";
 import { doorbellRoute } from "./agent-doorbell.ts";
 import { heartbeatRoute } from "./agent-heartbeat.ts";

@@ -1,4 +1,4 @@
-import { VmStart } from "../../schemas/vm.ts";
+import { Vm, VmStart } from "../../schemas/vm.ts";
 import { operatorWrite } from "../http/operator-route.ts";
 import { startVmOnHost } from "../operations/vms.ts";
 
@@ -7,5 +7,17 @@ export const startVmRoute = operatorWrite({
   path: "/v1/clusters/:cluster/vms/:vm/start",
   scope: "administer",
   body: VmStart,
+  summary: "Starts a stopped VM on the host that is named.",
+  answer: { status: 202, schema: Vm },
+  problems: [
+    "host-unknown",
+    "host-not-alive",
+    "host-cannot-journal",
+    "destination-full",
+    "too-many-guests",
+    "hypervisor-mismatch",
+    "vm-not-stopped",
+    "vm-already-migrating",
+  ],
   run: (ports, operator, { cluster, vm }, request) => startVmOnHost(ports, operator, cluster, vm, request),
 });

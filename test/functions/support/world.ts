@@ -1,13 +1,13 @@
 // A control plane in this process, reached as over HTTP, with a clock that the test moves.
 import { createLongPollDoorbell } from "../../../functions/adapters/long-poll-doorbell.ts";
 import { createMemoryTable } from "../../../functions/adapters/memory-table.ts";
-import type { Scope } from "../../../functions/domain/records.ts";
 import { type App, createApp, type FailureLine } from "../../../functions/http/app.ts";
 import { installKey } from "../../../functions/operations/api-keys.ts";
 import type { Doorbell, HostAddress } from "../../../functions/ports/doorbell.ts";
 import type { Ports, Settings } from "../../../functions/ports/ports.ts";
 import type { Item, Table } from "../../../functions/ports/table.ts";
 import { systemPorts } from "../../../functions/runtime/system-ports.ts";
+import type { Scope } from "../../../schemas/api-key.ts";
 import type { HostFacts } from "../../../schemas/host.ts";
 import { makeKeyPair } from "../../../schemas/signing.ts";
 import { FakeHost } from "./fake-host.ts";
@@ -36,7 +36,13 @@ export async function makeWorld(options: { table?: Table; settings?: Partial<Set
   const table = options.table ?? createMemoryTable();
   const clock = { nowMs: startMs };
   const rings: HostAddress[] = [];
-  const bell = createLongPollDoorbell({ after: () => () => {} });
+  // Time stands here, but who does not want to wait need not.
+  const bell = createLongPollDoorbell({
+    after(milliseconds, act) {
+      const timer = milliseconds === 0 ? setImmediate(act) : null;
+      return () => timer && clearImmediate(timer);
+    },
+  });
   const doorbell: Doorbell = {
     ring: async (host) => {
       rings.push(host);
