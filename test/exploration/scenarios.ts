@@ -107,8 +107,8 @@ export const scenarios: Scenario[] = [
   {
     name: "a host is lost",
     bound:
-      "1 VM, 1 migration, 1 host of 3 gone for good or for a while, declared lost, 1 start forced on any host, taking back",
-    setting: one(["losses", "returns", "operator"], { startsPerVm: 1 }),
+      "1 VM, 1 migration, 1 host of 3 gone for good or for a while, declared lost, 1 start forced on any host, taking back; false records are relayed",
+    setting: one(["losses", "returns", "operator", "forgeries"], { startsPerVm: 1 }),
     faults: 1,
     isQuick: true,
   },
@@ -129,8 +129,9 @@ export const scenarios: Scenario[] = [
   },
   {
     name: "the table goes back",
-    bound: "2 hosts, 1 migration, a backup at any time, restored at any later time",
-    setting: one(["restores"], { hosts: 2 }),
+    bound:
+      "2 hosts, 1 migration, a backup at any time, restored at any later time; hosts forget what both are done with",
+    setting: one(["restores", "forgets"], { hosts: 2 }),
     faults: 0,
     isQuick: true,
   },

@@ -42,6 +42,17 @@ export const destinationMutants: Mutant[] = [
     faults: 1,
   },
   {
+    name: "a-dead-source-stops-it",
+    rule: "5: a dead source does not stop a destination that has loaded",
+    change: atDestination((state, event) =>
+      event.kind === "peer-lost" && (state.stage === "intending" || state.stage === "committing")
+        ? { state: { ...state, stage: "discarding" }, commands: [{ kind: "destroy-copy" }] }
+        : null,
+    ),
+    features: ["links"],
+    faults: 1,
+  },
+  {
     name: "intent-not-journalled",
     rule: "5: the intent to run is journalled before the guest runs",
     change: atDestination((_state, _event, { state, commands }) => {

@@ -1,5 +1,6 @@
 // What an operator may force of a host that was declared lost, what its word ends, and what that host does when it
 // comes back (`force`, rules 8 and 10).
+import { resume } from "../../../agents/domain/source-steps.ts";
 import { revisedDuty, supersededDuty } from "../../../functions/domain/lost-host.ts";
 import { isLost, type Motion } from "../../../functions/domain/motion.ts";
 import { startVm } from "../../../functions/domain/vms.ts";
@@ -160,6 +161,18 @@ export const forceMutants: Mutant[] = [
     features: ["cuts", "operator", "lies"],
     faults: 1,
     setting: atRest,
+  },
+  {
+    name: "resumes-though-forced-elsewhere",
+    rule: "4, force: only on a record that names its copy",
+    change: atSource((state, event) =>
+      event.kind === "record-known" && event.record.verdict === "forced" && state.stage === "in-doubt"
+        ? resume(state, event.record.verdictToken)
+        : null,
+    ),
+    features: ["losses", "operator", "returns"],
+    faults: 1,
+    setting: { startsPerVm: 1 },
   },
   {
     name: "lost-in-motion",

@@ -8,6 +8,26 @@ export const lockMutants: Mutant[] = [
     change: habit({ takesLock: false }),
   },
   {
+    name: "resumes-without-its-lock",
+    rule: "4, 10: the source takes its lock file again before it resumes",
+    change: habit({ retakesBeforeResuming: false }),
+    features: ["links"],
+    faults: 1,
+  },
+  {
+    name: "lock-not-stamped",
+    rule: "5, 10: the lock file is stamped with the copy that may execute, and its token",
+    change: (rules) => ({
+      ...rules,
+      stampFor(found, copyId, fencingToken, manner) {
+        const stamp = rules.stampFor(found, copyId, fencingToken, manner);
+        return stamp && found ? { ...stamp, copyId: found.copyId, fencingToken: found.fencingToken } : stamp;
+      },
+    }),
+    features: ["supervisors"],
+    faults: 1,
+  },
+  {
     name: "lock-not-given-up",
     rule: "2, 10: the lock file is given up when the gate is past",
     change: habit({ yieldsLock: false }),

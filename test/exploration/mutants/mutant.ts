@@ -10,6 +10,7 @@ import type { Motion } from "../../../functions/domain/motion.ts";
 import type { VerdictEvent } from "../../../functions/domain/verdict.ts";
 import { type Exploration, explore } from "../engine/explorer.ts";
 import { modelOf, type Setting } from "../model.ts";
+import { exploreRecord } from "../record/explorer.ts";
 import type { Feature } from "../steps/steps.ts";
 import { type Habits, production, type Rules } from "../world/rules.ts";
 
@@ -23,12 +24,22 @@ export type Mutant = {
   setting?: Partial<Setting>;
   /** Faults are tried only where their name says this. */
   only?: RegExp;
+  /** What never happens here: other harm lies that way. */
+  without?: RegExp;
+  /** Looked for in the record alone, where any host may say anything. */
+  isOfTheRecord?: true;
 };
+
+export type Hunt = Pick<Exploration, "states" | "harm" | "stuck" | "isExhausted">;
 
 /** Enough to find every one of them; one that gets away costs no more than this. */
 const stateLimit = 250_000;
 
-export function hunt({ change, features = [], faults = 0, setting, only }: Mutant): Exploration {
+export function hunt({ change, features = [], faults = 0, setting, only, without, isOfTheRecord }: Mutant): Hunt {
+  if (isOfTheRecord) {
+    const { states, harm } = exploreRecord(change(production).decideMotion);
+    return { states, harm, stuck: null, isExhausted: harm === null };
+  }
   const where: Setting = {
     hosts: 3,
     vms: 1,
@@ -40,12 +51,14 @@ export function hunt({ change, features = [], faults = 0, setting, only }: Mutan
   };
   const model = modelOf(where, change(production));
   const steps: typeof model.steps = (world, areFaults) =>
-    model.steps(world, areFaults).filter(({ name }) => !areFaults || !only || only.test(name));
+    model
+      .steps(world, areFaults)
+      .filter(({ name }) => !without?.test(name) && (!areFaults || !only || only.test(name)));
   return explore({ ...model, steps }, { faults, states: stateLimit });
 }
 
 /** What a hunt found: the harm, or where it is stuck; null when the mutant got away. */
-export function caught({ harm, stuck }: Exploration): { what: string; trace: string[] } | null {
+export function caught({ harm, stuck }: Hunt): { what: string; trace: string[] } | null {
   if (harm) return harm;
   return stuck && { what: `stuck in ${stuck.count} states`, trace: stuck.trace };
 }

@@ -13,6 +13,37 @@ export const sourceMutants: Mutant[] = [
     ),
   },
   {
+    name: "one-reading-is-enough",
+    rule: "2: both agents, not one of them",
+    change: atSource((state, event, step) =>
+      event.kind === "gate-read" && event.ask === state.ask?.number && event.record?.verdict === "open"
+        ? { state: { ...step.state, stage: "holding", ask: null }, commands: [{ kind: "hold-at-gate" }] }
+        : null,
+    ),
+  },
+  {
+    name: "cancel-unheeded",
+    rule: "2: `open` with no cancel intended",
+    change: (rules) => ({
+      ...rules,
+      advanceSource(state, event, atMs) {
+        if (event.kind !== "gate-read" || !event.record) return rules.advanceSource(state, event, atMs);
+        const { record } = event;
+        const step = rules.advanceSource(state, { ...event, record: { ...record, cancelRequested: null } }, atMs);
+        return { ...step, state: { ...step.state, record } };
+      },
+    }),
+    features: ["cancel"],
+  },
+  {
+    name: "ends-untold",
+    rule: "2: the source ends the attempt alone, and the record follows",
+    change: atSource((state, _event, step) =>
+      step.state.stage === "aborting" && state.stage !== "aborting" ? { state: step.state, commands: [] } : null,
+    ),
+    features: ["cancel"],
+  },
+  {
     name: "sup",
     rule: "2: `past` and `cancelled` are one exclusive creation",
     change: (rules) => ({ ...rules, decideGate: (_found, wanted) => wanted }),

@@ -1,5 +1,5 @@
 // Breadth-first over every state of the record; then backwards from the ends, to see that every state has a way there.
-import type { Motion } from "../../../functions/domain/motion.ts";
+import { decideMotion, type Motion } from "../../../functions/domain/motion.ts";
 import { harmOf, initial, repeatsHarm, stepsFrom } from "./world.ts";
 
 export type Exploration = {
@@ -13,7 +13,7 @@ export type Exploration = {
   reached: Set<string>;
 };
 
-export function exploreRecord(): Exploration {
+export function exploreRecord(decide = decideMotion): Exploration {
   const first = JSON.stringify(initial);
   const cameFrom = new Map<string, { from: string; name: string } | null>([[first, null]]);
   const backwards = new Map<string, string[]>();
@@ -31,9 +31,9 @@ export function exploreRecord(): Exploration {
     for (const { id, motion } of frontier) {
       reached.add(`${motion.migration.stage} ${motion.migration.verdict.kind} ${motion.vm.runState}`);
       if (motion.migration.stage === "ended") ended.push(id);
-      for (const step of stepsFrom(motion)) {
+      for (const step of stepsFrom(motion, decide)) {
         steps++;
-        const what = harmOf(step) ?? repeatsHarm(step);
+        const what = harmOf(step) ?? repeatsHarm(step, decide);
         if (what)
           return {
             states: cameFrom.size,

@@ -5,7 +5,7 @@ import { admit } from "../../../functions/domain/admission.ts";
 import { recordOf } from "../../../functions/domain/migrations.ts";
 import {
   type Context,
-  decideMotion,
+  type decideMotion,
   isLost,
   loseHost,
   type Motion,
@@ -91,10 +91,10 @@ export const initial: Motion = {
 export type Step = { name: string; event: VerdictEvent | null; from: Motion; to: Motion; answer: string };
 
 /** Everything that can be tried in this state, and what becomes of it. */
-export function stepsFrom(motion: Motion): Step[] {
+export function stepsFrom(motion: Motion, decide: typeof decideMotion): Step[] {
   const step = (name: string, to: Motion): Step => ({ name, event: null, from: motion, to, answer: "" });
   const steps: Step[] = verdictEvents(motion).map((event) => {
-    const decision = decideMotion(motion, event, context(actorOf(event)));
+    const decision = decide(motion, event, context(actorOf(event)));
     const to = decision.kind === "move" ? decision.motion : motion;
     const answer = decision.kind === "refuse" ? decision.problem : decision.kind;
     const by = isOfHost(event) ? ` by ${event.by} under ${event.fencingToken}` : "";
@@ -242,8 +242,8 @@ function isConfirmed({ verdict }: MigrationState): boolean {
 }
 
 /** What moved once moves nothing the second time. */
-export function repeatsHarm(step: Step): string | null {
+export function repeatsHarm(step: Step, decide: typeof decideMotion): string | null {
   if (!step.event || step.answer !== "move") return null;
-  const again = decideMotion(step.to, step.event, context(actorOf(step.event)));
+  const again = decide(step.to, step.event, context(actorOf(step.event)));
   return again.kind === "unchanged" ? null : `V6: ${step.name} was answered ${JSON.stringify(again)} the second time`;
 }

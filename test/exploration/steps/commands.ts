@@ -302,7 +302,11 @@ function launch(world: World, m: number): void {
     isCurrent: false,
     isWatched: true,
   } as const;
-  putGuest(world, v, { copies: [...copies, copy] });
+  const known = copies.find((one) => one.id === id);
+  // One that is here is taken for it as it is.
+  if (!known || known.machine === "ended") {
+    putGuest(world, v, { copies: [...copies.filter((one) => one !== known), copy] });
+  }
   feedDestination(world, m, { kind: "launched" });
 }
 

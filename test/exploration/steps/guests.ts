@@ -108,7 +108,7 @@ function dutySteps({ before, add, fault }: Adders, v: number): void {
   );
   if (isWorking && before.rules.habits.awaitsItsPart) return;
   const duty = dutyOf(vm, copyId);
-  if (duty.fencingToken < (host.tokens[v] ?? 0)) return;
+  if (duty.fencingToken < (host.tokens[v] ?? 0) && before.rules.habits.refusesLowerTokens) return;
   const copy = guestAt(before, v).copies.find(({ id }) => id === copyId);
   const name = `${vm.vmId}'s owner`;
   const isThere = copy && copy.machine !== "ended";
@@ -178,7 +178,7 @@ function orphanSteps({ before, add }: Adders, v: number, copy: Copy): void {
   const { verdict } = moveAt(before, made.m).record;
   const isOther = ownerBy(verdict, moveAt(before, made.m).record).copyId !== copy.id;
   if (guestAt(before, v).owed?.some(({ copyId }) => copyId === copy.id)) return;
-  if (verdict.kind === "open" || !isOther) return;
+  if ((verdict.kind === "open" && before.rules.habits.awaitsVerdictOfOrphans) || !isOther) return;
   add(`${copy.id} is an orphan and is ended`, "plain", (world) => endCopy(world, v, copy.id));
 }
 

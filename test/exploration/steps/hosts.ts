@@ -15,7 +15,7 @@ import {
 } from "../world/agents.ts";
 import { recordNow } from "../world/control-plane.ts";
 import { breakStream, endCopy } from "../world/copies.ts";
-import { beAcknowledged, isShut } from "../world/table.ts";
+import { beAcknowledged, isShut, mayDecide } from "../world/table.ts";
 import {
   guestAt,
   hostAt,
@@ -44,6 +44,7 @@ export function hostSteps(adders: Adders): void {
     if (host.agent === "up") {
       claimSteps(adders, h);
       downSteps(adders, h);
+      if (adders.options.features.has("forgets")) forgetSteps(adders, h);
     }
     if (host.agent === "down") adders.add(`${hostIds[h]}'s agent is back`, "plain", (world) => comeBack(world, h));
     cutSteps(adders, h);
@@ -67,7 +68,8 @@ function claimSteps({ before, add, fault }: Adders, h: number): void {
   }
   if (journal) return;
   const isOpen = move.record.verdict.kind === "open";
-  if (isOpen && move.record.openedUnderToken < (hostAt(before, h).tokens[vmOf(move)] ?? 0)) return;
+  const isLower = move.record.openedUnderToken < (hostAt(before, h).tokens[vmOf(move)] ?? 0);
+  if (isOpen && isLower && before.rules.habits.refusesLowerTokens) return;
   add(`M${m} ${side} claims`, "plain", (world) => claim(world, h, m, side));
   if (!slot.isClaimed) {
     fault("requests", `M${m} ${side} claims, answer lost`, (world) =>
@@ -111,6 +113,19 @@ function claim(world: World, h: number, m: number, side: Side): void {
     feedSource(world, m, { kind: "guest-ended", how: "killed", detail: "" });
   } else if (side === "source") feedSource(world, m, { kind: "started", isExpired: false });
   else feedDestination(world, m, { kind: "started", isExpired: false });
+}
+
+/** Of what both hosts are done with nothing is asked any more, unless the table goes back (agents/agent.ts). */
+function forgetSteps({ before, add }: Adders, h: number): void {
+  if (hostAt(before, h).isAway || !mayDecide(before, h)) return;
+  for (const { m, side } of sidesAt(before, h)) {
+    const { record, wire } = moveAt(before, m);
+    if (!wire.journal[side]?.isOver) continue;
+    if (record.stage !== "ended" && before.rules.habits.keepsUntilBothAreDone) continue;
+    add(`M${m} ${side} forgets what is over`, "plain", (world) =>
+      putWire(world, m, { journal: { ...wire.journal, [side]: null }, ...(side === "source" ? { gate: null } : {}) }),
+    );
+  }
 }
 
 function newJournal(world: World, side: Side, isLost: boolean): NonNullable<Journal[Side]> {
@@ -220,6 +235,7 @@ function comeBack(world: World, h: number): void {
   putHost(world, h, { agent: "up", isNewLife: isDeclaredLost, told: isNewLife ? null : told });
   beAcknowledged(world, h);
   if (isFrozen && world.rules.habits.staysFrozen) return;
+  if (isNewLife && !world.rules.habits.goesOnAfterReboot) return;
   for (const { m, side } of sidesAt(world, h)) {
     if (isUnfinished(moveAt(world, m), side)) recoverRole(world, m, side);
   }

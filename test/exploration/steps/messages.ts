@@ -19,7 +19,7 @@ import {
 } from "../world/world.ts";
 import type { Adders } from "./steps.ts";
 
-export function messageSteps({ before, add, fault }: Adders, m: number): void {
+export function messageSteps({ before, add, fault, options }: Adders, m: number): void {
   const move = moveAt(before, m);
   const { wire, queue } = move;
   for (const side of sides) {
@@ -39,6 +39,7 @@ export function messageSteps({ before, add, fault }: Adders, m: number): void {
   }
   if (wire.stream === "finishing") loadStep({ before, add }, m);
   if (before.rules.habits.hearsOthersRecords) oldRecordSteps({ before, add }, m);
+  if (options.features.has("forgeries")) forgedSteps({ before, add }, m);
   for (const [index, report] of queue.late.entries()) {
     const take = (world: World): void =>
       putQueue(world, m, { late: moveAt(world, m).queue.late.filter((_, i) => i !== index) });
@@ -72,6 +73,30 @@ function deliver(world: World, m: number, side: Side, message: Message): void {
     default:
       if (side === "source") feedSource(world, m, { kind: "peer-said", message });
       else feedDestination(world, m, { kind: "peer-said", message });
+  }
+}
+
+/** A peer hands on a record that its own control plane never wrote: signed by nobody, or by that of another cluster,
+ *  which has the same migration where one was made as a copy of the other. Where it is told from a good one nothing
+ *  follows (agents/adapters/http-control-plane.ts). */
+function forgedSteps({ before, add }: Pick<Adders, "before" | "add">, m: number): void {
+  const { record, wire } = moveAt(before, m);
+  // Before the gate a false record can do no more than end the attempt.
+  if (!wire.hasLink || wire.gate !== "past") return;
+  const { source, destination } = record;
+  for (const verdict of ["aborted", "committed"] as const) {
+    const owner = verdict === "aborted" ? source : destination;
+    const forged = { ...recordNow(before, m), verdict, owner, verdictToken: record.openedUnderToken + 1 };
+    for (const side of sides) {
+      if (!moveAt(before, m)[side]) continue;
+      for (const by of ["nobody", "another cluster"] as const) {
+        const { believesUnsigned, believesOtherClusters } = before.rules.habits;
+        const isTaken = side === (by === "nobody" ? believesUnsigned : believesOtherClusters);
+        add(`M${m} ${side} gets a record, ${verdict}, signed by ${by}`, "plain", (world) => {
+          if (isTaken) noteRecord(world, m, side, forged);
+        });
+      }
+    }
   }
 }
 

@@ -6,6 +6,7 @@ import { copyWorld, moveAt, type World } from "../world/world.ts";
 import { commandSteps } from "./commands.ts";
 import { guestSteps } from "./guests.ts";
 import { hostSteps } from "./hosts.ts";
+import { leaseSteps } from "./leases.ts";
 import { messageSteps } from "./messages.ts";
 import { operatorSteps } from "./operators.ts";
 import { paceSteps } from "./pace.ts";
@@ -37,6 +38,8 @@ export type Feature =
   | "restores" // the table goes back to a backup that was made at any time
   | "called-lost" // while the cluster recovers, an operator declares any host lost that has not told yet
   | "volumes" // the shared volume cannot be reached when a lock file is to be taken back
+  | "forgets" // hosts forget journal and gate of a migration that both are done with
+  | "forgeries" // a peer relays a record that the control plane never signed, or that of another cluster
   | "cancel" // a user cancels
   | "stop" // a user stops a virtual machine
   | "start"; // a user starts a virtual machine again, from its disk, on any host
@@ -82,6 +85,7 @@ export function stepsFrom(before: World, faults: boolean, options: Options): Ste
   guestSteps(adders);
   wishSteps(adders);
   operatorSteps(adders);
+  leaseSteps(adders);
   if (before.table) restoreSteps(adders, before.table);
   return steps;
 }

@@ -82,6 +82,9 @@ export function setSource(world: World, m: number, state: SourceState, commands:
   ) {
     blame(world, "rule 2: the guest is stopped without a fresh look at the record by both sides");
   }
+  if (before?.stage === "copying" && state.stage === "holding" && state.record?.cancelRequested) {
+    blame(world, "rule 2: the guest is stopped though a cancel is intended");
+  }
   if (state.stage === "over") {
     finish(world, m, "source");
     return;

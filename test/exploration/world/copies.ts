@@ -82,8 +82,8 @@ export function runCopy(
     answerRun(world, m, at, "unknown");
     return;
   }
-  const { takesLock } = world.rules.habits;
-  if (takesLock && !takeLock(world, v, copy.id, fencingToken)) {
+  const { takesLock, retakesBeforeResuming } = world.rules.habits;
+  if (takesLock && (at === "destination" || retakesBeforeResuming) && !takeLock(world, v, copy.id, fencingToken)) {
     const holder = guestAt(world, v).copies.find(({ id }) => id === guestAt(world, v).lock.holder);
     const isBehindGate = moveAt(world, m).wire.gate === "past" && moveAt(world, m).record.source.copyId === holder?.id;
     const isTakenBack = moveAt(world, m).record.takeBack;

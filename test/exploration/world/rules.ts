@@ -11,6 +11,7 @@ import { decideMotion, loseHost, recordSeen, requestCancel, settle } from "../..
 import { recoverSlot, recoverVm } from "../../../functions/domain/recovery.ts";
 import { standingsOf } from "../../../functions/domain/standings.ts";
 import { startVm } from "../../../functions/domain/vms.ts";
+import type { Side } from "./world.ts";
 
 export type Rules = {
   advanceSource: typeof advanceSource;
@@ -96,6 +97,22 @@ export type Habits = {
   raisesTheFloor: boolean;
   /** A guest at its gate, and not past it, is given back before its host tells. */
   emptiesTheGate: boolean;
+  /** Who takes a relayed record that the control plane never signed. */
+  believesUnsigned: Side | "nobody";
+  /** Who takes a relayed record of another cluster. */
+  believesOtherClusters: Side | "nobody";
+  /** What follows by itself where a host's lease has run out. */
+  leaseDecides: "nothing" | "slot" | "verdict";
+  /** Assignments and duties under a token lower than the highest journalled are left alone. */
+  refusesLowerTokens: boolean;
+  /** The source takes its lock file again before it resumes. */
+  retakesBeforeResuming: boolean;
+  /** After a reboot a host goes on with what its journal has begun, and tells what it has. */
+  goesOnAfterReboot: boolean;
+  /** Journal and gate of a migration are kept until both hosts are done with it. */
+  keepsUntilBothAreDone: boolean;
+  /** A copy that is nobody's duty is ended only once its migration is decided. */
+  awaitsVerdictOfOrphans: boolean;
 };
 
 export const production: Rules = {
@@ -149,6 +166,14 @@ export const production: Rules = {
     awaitsAll: true,
     raisesTheFloor: true,
     emptiesTheGate: true,
+    believesUnsigned: "nobody",
+    believesOtherClusters: "nobody",
+    leaseDecides: "nothing",
+    refusesLowerTokens: true,
+    retakesBeforeResuming: true,
+    goesOnAfterReboot: true,
+    keepsUntilBothAreDone: true,
+    awaitsVerdictOfOrphans: true,
   },
   tries: 1,
   keepsTokensAtOnce: false,
