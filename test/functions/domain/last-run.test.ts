@@ -1,8 +1,14 @@
 // Which copy ran last, case by case (what holds over whole histories is in recovery.test.ts).
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { endOf, findLastRun, type LastRun, type VmInventory } from "../../../functions/domain/last-run.ts";
-import { assignment, copyOf, gone, inventory, loaded, partOf, past } from "../support/inventories.ts";
+import {
+  endOf,
+  findLastRun,
+  type LastRun,
+  type ToldPart,
+  type VmInventory,
+} from "../../../functions/domain/last-run.ts";
+import { assignment, copyOf, gone, inventory, loaded, partOf, past, type Seen } from "../support/inventories.ts";
 import { destination, source, third } from "../support/motions.ts";
 
 /** The lock file names a copy of which no host tells. */
@@ -392,4 +398,27 @@ for (const [why, vm, expected] of [
 
 test("an end of a migration is its host and copy, without what the assignment tells besides", () => {
   assert.deepEqual([endOf(assignment, "source"), endOf(assignment, "destination")], [source, destination]);
+});
+
+test("L6: a copy that no host tells of is with the host that its migration brings it to, else with the first that is lost", () => {
+  const ownerOf = (lostHosts: string[], parts: ToldPart[] = [], lockFile: Seen["lockFile"] = taken) => {
+    const last = findLastRun(
+      inventory(
+        [copyOf(source, { machine: "held", lockToken: null, migrationId: "mig_9", lockFile })],
+        parts,
+        lostHosts,
+      ),
+    );
+    return last.kind === "gone" ? last.of : null;
+  };
+  assert.deepEqual(ownerOf(["host-z", "host-y"]), { hostId: "host-y", copyId: "copy_Z" });
+  const brings = { ...assignment, destination: { ...assignment.destination, copyId: "copy_Z" } };
+  const arrival = partOf("source", { assignment: brings, over: true });
+  assert.deepEqual(ownerOf(["host-a", "host-b"], [arrival]), { hostId: "host-b", copyId: "copy_Z" });
+  assert.deepEqual(ownerOf(["host-a", "host-b"], [partOf("source", { over: true })]), {
+    hostId: "host-a",
+    copyId: "copy_Z",
+  });
+  assert.equal(ownerOf(["host-z"], [], "held"), null, "one that is held names nobody");
+  assert.equal(ownerOf(["host-z"], [], { ...taken, copyId: "copy_A" }), null, "one that is told of never ran");
 });

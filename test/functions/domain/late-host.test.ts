@@ -155,7 +155,8 @@ test("a commit for want of its destination's word is confirmed by one that runs 
 
 test("what was decided for a source stays so when its destination is lost once more", () => {
   const neverRan = copyOf(destination, { machine: "ended", lockToken: null, ended: "killed" });
-  const settled = { copies: of("host-b", neverRan), parts: of("host-b", partOf("destination", { over: true })) };
+  const done = partOf("destination", { arrivesPaused: true, over: true });
+  const settled = { copies: of("host-b", neverRan), parts: of("host-b", done) };
   const decided = { verdict: aborted, stage: "ended", holds: { source: false, destination: false } } as const;
   const back = (changes: Partial<MigrationState>) =>
     recoverLate(
@@ -182,6 +183,11 @@ test("what was decided for a source stays so when its destination is lost once m
     verdict: { kind: "returned", token: epoch + 2, reason: "guest-ended", detail: "" },
   });
   assert.equal(other.migrations[0]?.verdict.kind, "committed", "of any other lost one nothing counts that it had told");
+  assert.deepEqual(
+    [other.vm?.stoppedBecause, other.migrations[0]?.arrivesPaused],
+    [hostLost, false],
+    "neither how its copy ended, nor that it was to stand",
+  );
 });
 
 test("the end of a deleted guest is told under a token above the verdict that it does away with", () => {

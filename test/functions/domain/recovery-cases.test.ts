@@ -340,6 +340,21 @@ for (const [why, changes, expected] of [
     ["mig_1 committed running source"],
   ],
   [
+    "R2: also where it runs without its lock file",
+    { inventory: inventory([past, copyOf(destination, { lockToken: null })], [partOf("source")]) },
+    ["mig_1 committed running source"],
+  ],
+  [
+    "R2: it ended there, its journal gone: what became of it is told",
+    { inventory: inventory([past, copyOf(destination, { ...gone, lockToken: 8 })], [partOf("source")]) },
+    ["mig_1 committed ended source"],
+  ],
+  [
+    "R2: it ended there and never took its lock file: it is asked",
+    { inventory: inventory([past, copyOf(destination, { ...gone, lockToken: null })], [partOf("source")]) },
+    ["mig_1 committed unconfirmed source+destination"],
+  ],
+  [
     "R2: one that the table shows as under way, and no host has",
     { inventory: inventory([copyOf(source)]), migrations: [admitted({}).migration] },
     ["mig_1 aborted none"],

@@ -159,3 +159,24 @@ test("a migration under way has the assignment that its hosts were given; one th
     ],
   );
 });
+
+test("a migration under way was told by those hosts whose journals have it and are not done with it", () => {
+  const found = underWay(
+    [migration("mig_1", "vm-1", "admitted"), migration("mig_2", "vm-1", "admitted")],
+    [slotOf("mig_1"), slotOf("mig_2")],
+    [
+      told("host-a", { parts: [part("mig_1", "vm-1"), part("mig_3", "vm-1")] }),
+      told("host-b", { parts: [part("mig_1", "vm-1", { over: true }), part("mig_3", "vm-1")] }),
+      told("host-c", { parts: [part("mig_3", "vm-1")] }),
+      told("host-d", {}),
+      told("host-e", { parts: [part("mig_1", "vm-1")] }),
+    ],
+  );
+  assert.deepEqual(
+    found.map(({ migration: { id }, toldBy }) => [id, toldBy]),
+    [
+      ["mig_1", ["host-a", "host-e"]],
+      ["mig_2", []],
+    ],
+  );
+});
