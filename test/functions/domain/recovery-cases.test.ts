@@ -112,6 +112,15 @@ for (const [why, changes, expected] of [
     "copy_A stopped stopped table-restored free",
   ],
   [
+    "R4: also one that had arrived: it stays its destination's, though no host has the migration any more",
+    {
+      inventory: inventory([]),
+      vm: { ...atRest, owner: destination },
+      migrations: [{ ...admitted({}).migration, verdict: verdicts.confirmed }],
+    },
+    "copy_B stopped stopped table-restored free",
+  ],
+  [
     "R4: one that had ended stays as it ended",
     {
       inventory: inventory([]),
@@ -350,6 +359,16 @@ for (const [why, changes, expected] of [
     ["mig_1 committed ended source"],
   ],
   [
+    "R2: it ended there and never took its lock file, its host done with it: it is not asked",
+    {
+      inventory: inventory(
+        [past, copyOf(destination, { ...gone, lockToken: null })],
+        [partOf("source"), partOf("destination", { over: true, runIntent: 1 })],
+      ),
+    },
+    ["mig_1 committed ended source"],
+  ],
+  [
     "R2: it ended there and never took its lock file: it is asked",
     { inventory: inventory([past, copyOf(destination, { ...gone, lockToken: null })], [partOf("source")]) },
     ["mig_1 committed unconfirmed source+destination"],
@@ -528,6 +547,24 @@ test("R2: of migrations that followed each other each has the verdict that the n
     ],
   );
   assert.equal(found.vm.migrationId, "mig_2");
+});
+
+test("R2: a destination that the guest has left for another host is not asked where its source is in no doubt", () => {
+  const onwards = {
+    ...assignment,
+    migrationId: "mig_2",
+    fencingToken: 8,
+    source: { ...assignment.destination },
+    destination: { ...assignment.source, ...third },
+  };
+  const leaving = { ...partOf("source"), hostId: "host-b", assignment: onwards };
+  const arrived = copyOf(third, { lockToken: 9 });
+  for (const copies of [[arrived], [arrived, copyOf(source, gone)]]) {
+    assert.deepEqual(verdictOf({ inventory: inventory(copies, [leaving, partOf("source")]) }), [
+      "mig_1 committed running source",
+      "mig_2 committed running source",
+    ]);
+  }
 });
 
 test("R3: every copy gets a duty: the owner's to go on, those that were left behind to go; who is in a migration hears it there", () => {
