@@ -1,7 +1,7 @@
 // A whole Drover on loopback: one control plane and one agent per host, each a process of its own, with nothing in
 // common but a folder that plays the shared volume. For `drover up`, the demo, the bench and the end-to-end tests.
 import { randomBytes } from "node:crypto";
-import { mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { mkdir, readdir, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { isAbsolute, join } from "node:path";
@@ -11,7 +11,7 @@ import { type Api, createApi } from "../api.ts";
 import { UsageError } from "../exit.ts";
 import { type Child, type ChildProgram, logTail, programPath } from "./child.ts";
 import { Children } from "./children.ts";
-import type { DoorbellKind, TableKind } from "./kinds.ts";
+import type { DoorbellKind, RuntimeKind, TableKind } from "./kinds.ts";
 import type { LocalAws } from "./local-aws.ts";
 import { choosePeerPort } from "./peer-port.ts";
 
@@ -20,6 +20,8 @@ export type ClusterOptions = {
   hosts: number;
   table: TableKind;
   doorbell: DoorbellKind;
+  /** "node" by default; the others need the table in DynamoDB and the doorbell over SQS, and this project's work tree. */
+  runtime?: RuntimeKind;
   /** What guests may take of each host's memory. */
   guestMemoryMiB: number;
   /** How often hosts report when idle, so that guests' reports are fresh. */
@@ -94,7 +96,7 @@ function makeFolder(): string {
 }
 
 async function startIn(folder: string, reaper: Reaper, options: ClusterOptions): Promise<Cluster> {
-  const step = options.onStep ?? (() => {});
+  const { runtime = "node", onStep: step = () => {} } = options;
   const logs = join(folder, "logs");
   const sharedVolume = join(folder, "shared-volume");
   for (const path of [logs, sharedVolume, join(folder, "control-plane")]) await mkdir(path, { mode: 0o700 });
@@ -116,7 +118,7 @@ async function startIn(folder: string, reaper: Reaper, options: ClusterOptions):
   for (const end of aws.ends) void end.then((how) => children.break(how));
   const program: ChildProgram = {
     name: controlPlaneName,
-    program: programPath("functions/runtime/node"),
+    program: controlPlaneProgram(runtime),
     logFile: join(logs, "control-plane.log"),
     readyWithinMs,
     environment: {
@@ -129,6 +131,7 @@ async function startIn(folder: string, reaper: Reaper, options: ClusterOptions):
       DROVER_DOORBELL: options.doorbell === "embedded" ? "long-poll" : "sqs",
       DROVER_SIGNING_KEY_FILE: signingKeyFile,
       DROVER_BOOTSTRAP_KEY_FILE: keyFile,
+      ...(runtime === "node" ? {} : { DROVER_RUNTIME: runtime, TMPDIR: join(folder, "control-plane") }),
       ...heartbeat,
       ...lease,
       ...aws.environment,
@@ -139,7 +142,7 @@ async function startIn(folder: string, reaper: Reaper, options: ClusterOptions):
     return { ...program, environment: { ...program.environment, DROVER_LISTEN: host } };
   });
   const url = String(controlPlane.ready["listening"]);
-  step(`control plane at ${url}`);
+  step(`control plane at ${url} (${runtime})`);
   const api = createApi({ url, key });
   await api.createCluster(clusterName);
 
@@ -196,6 +199,14 @@ async function startIn(folder: string, reaper: Reaper, options: ClusterOptions):
       await reaper.reap();
     },
   };
+}
+
+/** A Lambda function and a Worker are built, and stand behind a server that plays their platform. */
+function controlPlaneProgram(runtime: RuntimeKind): string {
+  if (runtime === "node") return programPath("functions/runtime/node");
+  const program = programPath("infra/local/front-main");
+  if (existsSync(program)) return program;
+  throw new UsageError(`the ${runtime} runtime is built from Drover's sources, which this package has not; use node`);
 }
 
 /** All of them, a few at a time: each needs a processor to start. The first that fails is thrown, when none is under

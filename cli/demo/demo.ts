@@ -49,11 +49,12 @@ async function startDemoCluster(options: DemoOptions, progress: Progress): Promi
     `Drover demo: ${options.hosts} hosts, ${options.guests} ${options.guests === 1 ? "guest" : "guests"} of ${options.memoryMiB} MiB ` +
       `writing ${options.dirtyMiBPerSecond} MiB/s, ${options.migrations} migrations`,
   );
-  const { hosts, table, doorbell, memoryMiB, guests } = options;
+  const { hosts, table, doorbell, runtime, memoryMiB, guests } = options;
   return startCluster({
     hosts,
     table,
     doorbell,
+    runtime,
     guestMemoryMiB: memoryMiB * (guests + 1),
     heartbeatMs,
     onStep: (text) => progress.line(`  ${text}`),

@@ -66,6 +66,14 @@ describe("the demo", { skip }, () => {
     assert.equal(document.table, "dynamodb");
   });
 
+  for (const runtime of ["lambda", "worker"]) {
+    test(`the same with the control plane as a ${runtime}`, { skip: skipAws }, async () => {
+      const document = await runDemo(["--memory", "32", "--runtime", runtime]);
+      isWellThereAndBack(document);
+      assert.equal(document.table, "dynamodb");
+    });
+  }
+
   test("guests on hosts of their own move at the same time", async () => {
     const { migrations, guests } = await runDemo([
       "--hosts",
@@ -202,6 +210,8 @@ describe("what the command refuses", () => {
     [["demo", "--dirty", "-1"], {}, /--dirty/],
     [["demo", "--migrations", "1.5"], {}, /--migrations/],
     [["demo", "--table", "postgres"], {}, /--table is one of sqlite, dynamodb/],
+    [["demo", "--runtime", "deno"], {}, /--runtime is one of node, lambda, worker/],
+    [["demo", "--runtime", "worker", "--table", "sqlite"], {}, /--runtime worker goes with --table dynamodb/],
     [["demo", "--doorbel", "sqs"], {}, /no option --doorbel; did you mean --doorbell/],
     [["demo", "now"], {}, /now/],
     [["migraton", "list"], {}, /did you mean drover migration list/],
