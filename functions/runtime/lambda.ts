@@ -4,12 +4,12 @@ import process from "node:process";
 import { Hono } from "hono";
 import { handle } from "hono/aws-lambda";
 import { type Cloud, createCloud, serve } from "./cloud.ts";
-import { readCloudConfiguration } from "./cloud-environment.ts";
+import { readCloudConfiguration, readCredentials } from "./cloud-environment.ts";
 
 let cloud: Cloud | null = null;
 
 function open(): Cloud {
-  cloud ??= createCloud(readCloudConfiguration(process.env));
+  cloud ??= createCloud(readCloudConfiguration(process.env), { credentials: readCredentials(process.env) });
   return cloud;
 }
 
