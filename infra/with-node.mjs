@@ -2,7 +2,7 @@
 // Installs the dependencies first when they are missing or older than the lock file, so that every
 // script of package.json works from a bare clone. Plain JavaScript, because an old Node runs it.
 import { spawn, spawnSync } from "node:child_process";
-import { copyFileSync, existsSync, readFileSync } from "node:fs";
+import { copyFileSync, existsSync, lstatSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -64,8 +64,16 @@ function chooseNode() {
   process.exit(1);
 }
 
+/** Such as a work tree's link to another's: npm would empty the folder that it leads to, under all who share it. */
+function isLinked() {
+  return lstatSync(join(root, "node_modules"), { throwIfNoEntry: false })?.isSymbolicLink() ?? false;
+}
+
 const [first, ...rest] = process.argv.slice(2);
-if (!isInstalled()) install();
+if (!isInstalled()) {
+  if (!isLinked()) install();
+  else process.stderr.write("node_modules is a link, and not of this lock file: nothing is installed through it.\n");
+}
 const node = chooseNode();
 const script = first === "--bin" ? join(root, "node_modules", ".bin", rest.shift() ?? "") : join(root, first ?? "");
 const child = spawn(node, [script, ...rest], {

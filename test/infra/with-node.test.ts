@@ -1,7 +1,16 @@
 // npm runs a script in a shell that outlives npm: what the script started must end all the same when npm is killed.
 import assert from "node:assert/strict";
-import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, relative } from "node:path";
 import { test } from "node:test";
@@ -40,6 +49,29 @@ test("when npm is killed by kill -9, what its script runs is told to end", async
     assert.ok(existsSync(endFile), "it was told to end");
   } finally {
     npm?.kill("SIGKILL");
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
+
+test("nothing is installed through a link: what others share is left as it is", () => {
+  const folder = mkdtempSync(join(tmpdir(), "drover-linked-"));
+  try {
+    const [tree, shared] = [join(folder, "tree"), join(folder, "shared")];
+    for (const path of [join(tree, "infra"), shared]) mkdirSync(path, { recursive: true });
+    copyFileSync(join(root, "infra", "with-node.mjs"), join(tree, "infra", "with-node.mjs"));
+    writeFileSync(join(tree, "package.json"), '{ "name": "tree", "version": "1.0.0" }');
+    const lock = { name: "tree", version: "1.0.0", lockfileVersion: 3, packages: { "": { name: "tree" } } };
+    writeFileSync(join(tree, "package-lock.json"), JSON.stringify(lock));
+    writeFileSync(join(tree, "hello.mjs"), 'console.log("hello");');
+    writeFileSync(join(shared, "kept"), "");
+    symlinkSync(shared, join(tree, "node_modules"));
+    const ended = spawnSync(process.execPath, [join(tree, "infra", "with-node.mjs"), "hello.mjs"], {
+      encoding: "utf8",
+    });
+    assert.equal(ended.stdout, "hello\n", ended.stderr);
+    assert.match(ended.stderr, /^node_modules is a link, .*\n$/);
+    assert.ok(existsSync(join(shared, "kept")));
+  } finally {
     rmSync(folder, { recursive: true, force: true });
   }
 });
