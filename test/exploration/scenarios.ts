@@ -105,6 +105,20 @@ export const scenarios: Scenario[] = [
     isQuick: false,
   },
   {
+    name: "two VMs, a host reboots",
+    bound: "the same on 3 hosts, 1 fault: a host that reboots",
+    setting: one(["reboots"], { vms: 2 }),
+    faults: 1,
+    isQuick: false,
+  },
+  {
+    name: "two VMs, a host is cut off",
+    bound: "the same on 3 hosts, 1 fault: a host cut off from the control plane",
+    setting: one(["cuts"], { vms: 2 }),
+    faults: 1,
+    isQuick: false,
+  },
+  {
     name: "a host is lost",
     bound:
       "1 VM, 1 migration, 1 host of 3 gone for good or for a while, declared lost, 1 start forced on any host, taking back; false records are relayed",

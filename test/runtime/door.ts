@@ -185,6 +185,16 @@ export function suiteThrough(name: string, open: (variables: Variables, secrets:
       );
     });
 
+    test("it tells of itself: the document and its page", async () => {
+      const document = await answerOf(await raw("/openapi.json", {}));
+      assert.deepEqual([document.status, document.headers.get("content-type")], [200, "application/json"]);
+      assert.match(document.body.openapi, /^3\.1/);
+      assert.ok(document.body.paths["/v1/clusters/{cluster}/migrations"].post);
+      const page = await raw("/docs", {});
+      assert.deepEqual([page.status, page.headers.get("content-type")?.split(";")[0]], [200, "text/html"]);
+      assert.match(await page.text(), /postMigrations/);
+    });
+
     const refused: [string, ProblemCode, () => Promise<Answer>][] = [
       ["no key", "key-missing", () => request("GET", "/vms", undefined, { authorization: "" })],
       ["an unknown key", "key-unknown", () => request("GET", "/vms", undefined, { authorization: "Bearer drover_x" })],
