@@ -23,7 +23,9 @@ export type SeenDecision =
 
 export function seeCopy(standing: Standing, report: CopySeen, context: Omit<Context, "actor">): SeenDecision {
   const { hostId, duty } = standing;
-  if (duty && report.fencingToken < duty.fencingToken) return { kind: "refuse", problem: "stale-fencing-token" };
+  // That a copy is gone is so under any token; its duty may have been raised since its host looked, by a start elsewhere.
+  const isStale = duty !== null && report.state !== "gone" && report.fencingToken < duty.fencingToken;
+  if (isStale) return { kind: "refuse", problem: "stale-fencing-token" };
   const moved = seeInMigration(standing, report, context);
   if (moved.kind === "refuse") return moved;
   const { vm, migration, slot } = moved;

@@ -53,6 +53,8 @@ function refused(standing: Standing, said: Partial<CopySeen>): string {
 test("I9: under a lower token than the duty was written under a host says nothing; under the same or a higher one it does", () => {
   const standing = atRest();
   assert.equal(refused(standing, { fencingToken: 6 }), "stale-fencing-token");
+  // A start elsewhere has raised its duty before its host could tell that it is gone.
+  assert.equal(accepted(standing, { fencingToken: 6, state: "gone", because: "killed" }).duty, null);
   accepted(standing, { fencingToken: 7 });
   accepted(standing, { fencingToken: 8 });
   accepted(atRest({}, null), { fencingToken: 6 });
