@@ -2,7 +2,7 @@
 
 import type { HostFacts } from "../../schemas/host.ts";
 import type { MigrationRequest } from "../../schemas/migration.ts";
-import type { Problem } from "../../schemas/problems.ts";
+import type { Problem, ProblemCode } from "../../schemas/problems.ts";
 import type { VmSpec } from "../../schemas/vm.ts";
 import type { Session, VmRecord } from "./records.ts";
 import { hostTrouble, isAlive } from "./session.ts";
@@ -101,6 +101,16 @@ function troubleOf(hostId: string, pointer: string, session: Session | null): Pr
     { code: "host-cannot-journal", detail, errors: [{ pointer, detail: `its host "${hostId}" cannot journal` }] },
   ];
 }
+
+/** Every code that may bar a guest from a host. */
+export const hostObstacleCodes = [
+  "host-unknown",
+  "host-not-alive",
+  "host-cannot-journal",
+  "hypervisor-mismatch",
+  "too-many-guests",
+  "destination-full",
+] as const satisfies ProblemCode[];
 
 /** What bars a guest from this host. */
 export function hostObstacles(

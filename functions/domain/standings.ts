@@ -72,6 +72,13 @@ function highestTokenOf(told: readonly HostInventory[], vmId: string): number {
   return tokens.reduce((highest, token) => Math.max(highest, token), 0);
 }
 
+/** Those that one host is not done with: by what it told, or by its slot, where it has lost its journal. */
+export function underWayOf(migrations: readonly MigrationState[], slot: Slot, told: HostInventory): UnderWay[] {
+  const isOver = ({ migration }: UnderWay) =>
+    told.parts.some(({ over, assignment }) => over && assignment.migrationId === migration.id);
+  return underWay(migrations, [slot], [told]).filter((one) => !isOver(one));
+}
+
 /** Migrations that hosts are not done with, each with the assignment that they were given. */
 export function underWay(
   migrations: readonly MigrationState[],

@@ -7,7 +7,7 @@ import type { Route } from "../http/route.ts";
 import { problemsOf } from "./problems-of.ts";
 import { Components, type Json, type JsonObject } from "./schemas.ts";
 
-export const apiVersion = "1";
+const apiVersion = "1";
 
 export function makeDocument(routes: readonly Route[]): JsonObject {
   const components = new Components();

@@ -9,9 +9,10 @@ const contentPolicy = "default-src 'none'; style-src 'unsafe-inline'";
 
 export function documentRoutes(routes: readonly Route[]): Route[] {
   let made: { json: string; page: string } | null = null;
-  const make = () => {
+  const take = () => {
+    if (made) return made;
     const document = makeDocument(routes);
-    made ??= { json: JSON.stringify(document), page: renderPage(document) };
+    made = { json: JSON.stringify(document), page: renderPage(document) };
     return made;
   };
   const open = { door: "open", method: "get", scope: null, query: null, body: null } as const;
@@ -22,7 +23,7 @@ export function documentRoutes(routes: readonly Route[]): Route[] {
       summary: "This API as an OpenAPI document.",
       answer: { status: 200, schema: z.looseObject({ openapi: z.string() }) },
       mount: (app) => {
-        app.get("/openapi.json", (c) => c.body((made ?? make()).json, 200, { "content-type": "application/json" }));
+        app.get("/openapi.json", (c) => c.body(take().json, 200, { "content-type": "application/json" }));
       },
     },
     {
@@ -31,7 +32,7 @@ export function documentRoutes(routes: readonly Route[]): Route[] {
       summary: "This API as a page to read.",
       answer: { status: 200, schema: z.string() },
       mount: (app) => {
-        app.get("/docs", (c) => c.html((made ?? make()).page, 200, { "content-security-policy": contentPolicy }));
+        app.get("/docs", (c) => c.html(take().page, 200, { "content-security-policy": contentPolicy }));
       },
     },
   ];

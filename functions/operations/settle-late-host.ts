@@ -2,14 +2,13 @@
 // brought to what the records say by now. A copy that another one has superseded is told to go (rule 8), and nothing
 // else is.
 
-import type { Assignment } from "../../schemas/agent.ts";
 import type { HostInventory } from "../domain/last-run.ts";
 import { recoverLate, staysOwed } from "../domain/late-host.ts";
 import { settleSlot } from "../domain/motion.ts";
 import type { CopyDuty, MigrationState, Session, Slot, VmRecord } from "../domain/records.ts";
-import { recoveredEvents, recoverSlot } from "../domain/recovery.ts";
+import { recoveredEvents, recoverSlot, type UnderWay } from "../domain/recovery.ts";
 import { hasTold, isAwaited, isDeclaredLost } from "../domain/session.ts";
-import { inventoryOf } from "../domain/standings.ts";
+import { inventoryOf, migrationsNamed, underWayOf } from "../domain/standings.ts";
 import { vmEvents } from "../domain/vms.ts";
 import type { Ports } from "../ports/ports.ts";
 import { forgetInventories, type InventoryPage, readInventory } from "./inventories.ts";
@@ -113,23 +112,14 @@ async function readUnknown(ports: Ports, clusterId: string, told: HostInventory,
   });
 }
 
-/** What it is not done with: by what it told, or by its slot, where it has lost its journal. */
-async function readUnderWay(ports: Ports, clusterId: string, { hostId, parts }: HostInventory, slot: Slot) {
-  const named = new Map<string, Assignment>();
-  if (slot.migration) named.set(slot.migration.migrationId, slot.migration.assignment);
-  for (const { assignment } of parts) named.set(assignment.migrationId, assignment);
-  for (const { over, assignment } of parts) if (over) named.delete(assignment.migrationId);
-  const assignments = [...named.values()];
+async function readUnderWay(ports: Ports, clusterId: string, told: HostInventory, slot: Slot): Promise<UnderWay[]> {
+  const named = migrationsNamed({ vms: [], slots: [slot], queue: [], told: [told] });
   const places = await readPlaces<MigrationState>(
     ports,
-    assignments.map(({ migrationId }) => keys.migration(clusterId, migrationId)),
+    named.map((migrationId) => keys.migration(clusterId, migrationId)),
   );
-  return assignments.flatMap((assignment, index) => {
-    const migration = places[index]?.value;
-    if (!migration || migration.stage === "ended") return [];
-    const isTold = parts.some((part) => part.assignment.migrationId === migration.id);
-    return [{ migration, assignment, toldBy: isTold ? [hostId] : [] }];
-  });
+  const migrations = places.flatMap(({ value }) => value ?? []);
+  return underWayOf(migrations, slot, told);
 }
 
 async function settleVm(

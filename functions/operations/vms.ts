@@ -133,12 +133,12 @@ export async function supersedeOwner(
 ): Promise<void> {
   const { clusterId } = startsOn;
   await supersedeOlder(ports, batch, startsOn, after);
-  if (!before.owner) return;
+  if (!before.owner || before.owner.hostId === startsOn.hostId) return;
   const { hostId, copyId } = before.owner;
   const duty = await readOne<CopyDuty>(ports, keys.copy(clusterId, hostId, copyId));
   if (!duty.value) return;
   batch.put<CopyDuty>(duty, supersededDuty(duty.value, after));
-  if (hostId !== startsOn.hostId) await bumpHost(ports, batch, { clusterId, hostId });
+  await bumpHost(ports, batch, { clusterId, hostId });
 }
 
 /** Copies of the same guest that this host is still to end, from before the last owner: under a token that is lower than the

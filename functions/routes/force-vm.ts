@@ -1,4 +1,5 @@
 import { Vm, VmForce } from "../../schemas/vm.ts";
+import { hostObstacleCodes } from "../domain/obstacles.ts";
 import { operatorWrite } from "../http/operator-route.ts";
 import { forceVm } from "../operations/force-vm.ts";
 
@@ -10,16 +11,11 @@ export const forceVmRoute = operatorWrite({
   summary: "Forces a VM whose host was declared lost: started from its disk, or its stopped copy taken back.",
   answer: { status: 202, schema: Vm },
   problems: [
-    "host-unknown",
+    ...hostObstacleCodes,
     "host-not-lost",
     "host-may-decide",
     "destination-may-have-run",
     "not-committed",
-    "host-not-alive",
-    "host-cannot-journal",
-    "destination-full",
-    "too-many-guests",
-    "hypervisor-mismatch",
     "vm-not-stopped",
     "vm-already-migrating",
     "already-committed",

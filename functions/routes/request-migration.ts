@@ -1,4 +1,5 @@
 import { Migration, MigrationRequest } from "../../schemas/migration.ts";
+import { hostObstacleCodes } from "../domain/obstacles.ts";
 import { operatorWrite } from "../http/operator-route.ts";
 import { requestMigration } from "../operations/migrations.ts";
 
@@ -11,12 +12,7 @@ export const requestMigrationRoute = operatorWrite({
   summary: "Asks for a migration to the host that is named. 202: accepted, not done.",
   answer: { status: 202, schema: Migration },
   problems: [
-    "host-unknown",
-    "host-not-alive",
-    "host-cannot-journal",
-    "destination-full",
-    "too-many-guests",
-    "hypervisor-mismatch",
+    ...hostObstacleCodes,
     "vm-unknown",
     "migration-unknown",
     "vm-deleted",

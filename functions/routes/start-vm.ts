@@ -1,4 +1,5 @@
 import { Vm, VmStart } from "../../schemas/vm.ts";
+import { hostObstacleCodes } from "../domain/obstacles.ts";
 import { operatorWrite } from "../http/operator-route.ts";
 import { startVmOnHost } from "../operations/vms.ts";
 
@@ -9,15 +10,6 @@ export const startVmRoute = operatorWrite({
   body: VmStart,
   summary: "Starts a stopped VM on the host that is named.",
   answer: { status: 202, schema: Vm },
-  problems: [
-    "host-unknown",
-    "host-not-alive",
-    "host-cannot-journal",
-    "destination-full",
-    "too-many-guests",
-    "hypervisor-mismatch",
-    "vm-not-stopped",
-    "vm-already-migrating",
-  ],
+  problems: [...hostObstacleCodes, "vm-not-stopped", "vm-already-migrating"],
   run: (ports, operator, { cluster, vm }, request) => startVmOnHost(ports, operator, cluster, vm, request),
 });

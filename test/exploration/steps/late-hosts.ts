@@ -2,9 +2,8 @@
 // records say by now (functions/operations/settle-late-host.ts).
 
 import { staysOwed } from "../../../functions/domain/late-host.ts";
-import { inventoryOf } from "../../../functions/domain/standings.ts";
+import { inventoryOf, underWayOf } from "../../../functions/domain/standings.ts";
 import { hasEnded } from "../../../functions/domain/vms.ts";
-import type { Assignment } from "../../../schemas/agent.ts";
 import { clusterId, moveNumber, plain, slotAt, slotOf } from "../world/control-plane.ts";
 import {
   blame,
@@ -39,18 +38,8 @@ function settleLate(world: World, h: number): void {
     if (isOf) settleVm(world, v, h);
   }
   const before = slotAt(world, h);
-  const held = before.migration && { ...before.migration.assignment, migrationId: before.migration.migrationId };
-  const isNamed = ({ migrationId }: Assignment) =>
-    parts.some(({ assignment }) => assignment.migrationId === migrationId);
-  const isOver = ({ migrationId }: Assignment) =>
-    parts.some(({ over, assignment }) => over && assignment.migrationId === migrationId);
-  const assignments = [...parts.map(({ assignment }) => assignment), ...(held ? [held] : [])];
-  const open = assignments.flatMap((assignment) => {
-    const migration = moveAt(world, moveNumber(assignment.migrationId)).record;
-    return isOver(assignment) || migration.stage === "ended"
-      ? []
-      : [{ migration, assignment, toldBy: isNamed(assignment) ? [hostId] : [] }];
-  });
+  const records = world.moves.map(({ record }) => record);
+  const open = underWayOf(records, before, told);
   const slot = slotOf(world.rules.recoverSlot(clusterId, hostId, before, open));
   putHost(world, h, { slot, isLate: false, told: null, isDeclaredLost: false });
   const { table } = world;
