@@ -20,6 +20,8 @@ const queueAttributes = {
   VisibilityTimeout: "5",
 } as const;
 const queueNameLimit = 80;
+/** Rings that come again and again to a host that cannot delete them: each receipt is 5 s after the one before. */
+const receiptsAtMost = 5;
 
 export type SqsDoorbellOptions = {
   /** Made by connectSqs. The doorbell takes it over and closes it. */
@@ -27,6 +29,8 @@ export type SqsDoorbellOptions = {
   region: string;
   /** Where agents find SQS, when not at AWS. */
   endpoint?: string;
+  /** The ARN of a queue for rings that are fetched again and again and never deleted. */
+  deadLetters?: string;
   /** How long a ring may keep its caller. */
   ringTimeoutMs?: number;
   /** Told of rings that failed; nobody else is. */
@@ -42,7 +46,7 @@ export function connectSqs(
 }
 
 export function createSqsDoorbell(options: SqsDoorbellOptions): Doorbell {
-  const { client, region, endpoint, ringTimeoutMs = 2000, onFailure = () => {} } = options;
+  const { client, region, endpoint, deadLetters, ringTimeoutMs = 2000, onFailure = () => {} } = options;
   const queueUrls = new Map<string, string>();
 
   async function findQueue(name: string, abortSignal: AbortSignal): Promise<string> {
@@ -85,7 +89,7 @@ export function createSqsDoorbell(options: SqsDoorbellOptions): Doorbell {
     async install(host: HostAddress): Promise<DoorbellAddress> {
       const name = await queueNameOf(host);
       try {
-        const queueUrl = await createQueue(client, name);
+        const queueUrl = await createQueue(client, name, attributesOf(deadLetters));
         return { kind: "sqs", queueUrl: remember(name, queueUrl), region, endpoint: endpoint ?? null };
       } catch (error) {
         throw new Error(`making queue ${name}`, { cause: error });
@@ -112,15 +116,25 @@ export async function queueNameOf({ clusterId, hostId }: HostAddress): Promise<s
   return `${name.slice(0, queueNameLimit - hash.length - 1)}_${hash}`;
 }
 
-async function createQueue(client: SQSClient, name: string): Promise<string | undefined> {
+function attributesOf(deadLetters: string | undefined): Record<string, string> {
+  if (deadLetters === undefined) return queueAttributes;
+  const redrive = { deadLetterTargetArn: deadLetters, maxReceiveCount: receiptsAtMost };
+  return { ...queueAttributes, RedrivePolicy: JSON.stringify(redrive) };
+}
+
+async function createQueue(
+  client: SQSClient,
+  name: string,
+  attributes: Record<string, string>,
+): Promise<string | undefined> {
   try {
-    const { QueueUrl } = await client.send(new CreateQueueCommand({ QueueName: name, Attributes: queueAttributes }));
+    const { QueueUrl } = await client.send(new CreateQueueCommand({ QueueName: name, Attributes: attributes }));
     return QueueUrl;
   } catch (error) {
     // It is there with other attributes, from another release of ours.
     if (!(error instanceof Error) || !/QueueNameExists|QueueAlreadyExists/.test(error.name)) throw error;
     const { QueueUrl } = await client.send(new GetQueueUrlCommand({ QueueName: name }));
-    await client.send(new SetQueueAttributesCommand({ QueueUrl, Attributes: queueAttributes }));
+    await client.send(new SetQueueAttributesCommand({ QueueUrl, Attributes: attributes }));
     return QueueUrl;
   }
 }

@@ -8,21 +8,24 @@ import {
   type Environment,
   need,
   readDynamoPlace,
-  readRegion,
   readSettings,
-  readSqsEndpoint,
+  readSqsPlace,
+  readUrl,
+  type SqsPlace,
 } from "./environment.ts";
 
 export type Credentials = { accessKeyId: string; secretAccessKey: string; sessionToken?: string };
 
 export type CloudConfiguration = {
   table: DynamoPlace;
-  sqsEndpoint: string | null;
-  region: string;
-  signingKey: string;
-  bootstrapKey: string;
+  sqs: SqsPlace;
+  secrets: CloudSecrets | SecretsPlace;
   settings: Settings;
 };
+
+export type CloudSecrets = { kind: "given"; signingKey: string; bootstrapKey: string };
+/** Below `path` in AWS Systems Manager. */
+export type SecretsPlace = { kind: "ssm"; path: string; endpoint: string | null };
 
 /** @throws BadEnvironment */
 export function readCloudConfiguration(environment: Environment): CloudConfiguration {
@@ -37,15 +40,29 @@ export function readCloudConfiguration(environment: Environment): CloudConfigura
   if (doorbell !== "sqs") {
     throw new BadEnvironment(`DROVER_DOORBELL is "${doorbell}": here it must be sqs, or not be set.`);
   }
-  const keyName = "DROVER_BOOTSTRAP_KEY";
   return {
     table,
-    sqsEndpoint: readSqsEndpoint(environment),
-    region: readRegion(environment),
-    signingKey: need(environment, "DROVER_SIGNING_KEY", "the Ed25519 signing key (PKCS #8, base64url)").trim(),
-    bootstrapKey: checkApiKey(keyName, need(environment, keyName, "the first API key").trim()),
+    sqs: readSqsPlace(environment),
+    secrets: readSecrets(environment),
     settings: readSettings(environment),
   };
+}
+
+function readSecrets(environment: Environment): CloudSecrets | SecretsPlace {
+  const place = environment["DROVER_SECRETS"] ?? "";
+  if (place === "") {
+    const keyName = "DROVER_BOOTSTRAP_KEY";
+    return {
+      kind: "given",
+      signingKey: need(environment, "DROVER_SIGNING_KEY", "the Ed25519 signing key (PKCS #8, base64url)").trim(),
+      bootstrapKey: checkApiKey(keyName, need(environment, keyName, "the first API key").trim()),
+    };
+  }
+  const [, path] = /^ssm:((?:\/[A-Za-z0-9_.-]{1,100}){1,13})$/.exec(place) ?? [];
+  if (path) return { kind: "ssm", path, endpoint: readUrl(environment, "DROVER_SSM_ENDPOINT") };
+  throw new BadEnvironment(
+    `DROVER_SECRETS is "${place}": it must be ssm:</path of parameters in AWS Systems Manager>, or not be set.`,
+  );
 }
 
 /** For a runtime where the SDK finds none by itself. @throws BadEnvironment */

@@ -2,7 +2,7 @@
 // Workers differ in where their configuration comes from and in what may go on after an answer, and in nothing else.
 import { problems } from "../../schemas/problems.ts";
 import { connectDynamo, createDynamoTable } from "../adapters/dynamodb-table.ts";
-import { connectSqs, createSqsDoorbell } from "../adapters/sqs-doorbell.ts";
+import { readParameters } from "../adapters/ssm-secrets.ts";
 import { type App, createApp } from "../http/app.ts";
 import { installBootstrapKey } from "../operations/api-keys.ts";
 import { explainNaming, nameTable } from "../operations/name-table.ts";
@@ -11,8 +11,9 @@ import { tidyAll } from "../operations/tidy.ts";
 import type { Ports } from "../ports/ports.ts";
 import { TableThrottled } from "../ports/table.ts";
 import type { CloudConfiguration, Credentials } from "./cloud-environment.ts";
-import { BadEnvironment, badSigningKey } from "./environment.ts";
+import { BadEnvironment, badSigningKey, checkApiKey } from "./environment.ts";
 import { logLine, textOf } from "./log.ts";
+import { openSqsDoorbell } from "./open-sqs-doorbell.ts";
 import { systemPorts } from "./system-ports.ts";
 
 export type Cloud = {
@@ -28,18 +29,20 @@ export type CloudOptions = {
   defer?: (work: Promise<void>) => void;
 };
 
+const secretsWithinMs = 5000;
+
 const report = (event: string, error: unknown): void => console.error(logLine(event, { error: textOf(error) }));
 
 /** Its clients serve every request that this process or isolate will see. */
 export function createCloud(configuration: CloudConfiguration, options: CloudOptions = {}): Cloud {
-  const { region, table: place, sqsEndpoint } = configuration;
+  const { table: place, sqs } = configuration;
+  const { region } = sqs;
   const credentials = options.credentials ? { credentials: options.credentials } : {};
-  const at = (endpoint: string | null) => (endpoint === null ? { region } : { region, endpoint });
-  const dynamo = connectDynamo({ ...at(place.endpoint), ...credentials });
+  const at = place.endpoint === null ? { region } : { region, endpoint: place.endpoint };
+  const dynamo = connectDynamo({ ...at, ...credentials });
   const table = createDynamoTable({ client: dynamo, tableName: place.name });
-  const doorbell = createSqsDoorbell({
-    client: connectSqs({ ...at(sqsEndpoint), ...credentials }),
-    ...at(sqsEndpoint),
+  const doorbell = openSqsDoorbell(sqs, {
+    ...credentials,
     onFailure: (host, error) => report(`a ring of ${host.clusterId}/${host.hostId} failed`, error),
   });
   const { defer } = options;
@@ -47,21 +50,39 @@ export function createCloud(configuration: CloudConfiguration, options: CloudOpt
     ? { defer: (work) => defer(work.catch((error: unknown) => report("work after an answer failed", error))) }
     : {};
 
+  async function readSecrets(): Promise<{ signingKey: string; bootstrapKey: string; nameOfSigningKey: string }> {
+    const { secrets } = configuration;
+    if (secrets.kind === "given") return { ...secrets, nameOfSigningKey: "DROVER_SIGNING_KEY" };
+    const sender = { credentials: dynamo.config.credentials, nowMs: Date.now, timeoutMs: secretsWithinMs };
+    const found = await readParameters({ ...secrets, region, ...sender }, ["signing-key", "bootstrap-key"]).catch(
+      (error: unknown) => {
+        throw new BadEnvironment(`DROVER_SECRETS names ${secrets.path}, which cannot be read: ${textOf(error)}.`);
+      },
+    );
+    const bootstrapKey = checkApiKey(`parameter ${secrets.path}/bootstrap-key`, found["bootstrap-key"]);
+    return {
+      signingKey: found["signing-key"],
+      bootstrapKey,
+      nameOfSigningKey: `parameter ${secrets.path}/signing-key`,
+    };
+  }
+
   let opened: { ports: Ports; app: App } | null = null;
 
   /** Each request that comes before it is open opens it for itself: on Workers a promise dies with the request that made
    *  it, and whoever waited for another's would wait for good. */
   async function open(): Promise<{ ports: Ports; app: App }> {
     if (opened) return opened;
-    const { signingKey, settings } = configuration;
+    const { settings } = configuration;
+    const { signingKey, bootstrapKey, nameOfSigningKey } = await readSecrets();
     const system = await systemPorts({ table, doorbell, signingKey, settings }).catch(() => {
-      throw badSigningKey("DROVER_SIGNING_KEY");
+      throw badSigningKey(nameOfSigningKey);
     });
     const onTableFault = (step: string, error: unknown) => report(`table-fault at ${step}`, error);
     const ports: Ports = { ...system, ...deferred, onTableFault };
     const naming = await nameTable(ports);
     if (naming.kind === "other") throw new BadEnvironment(explainNaming(naming, settings));
-    await installBootstrapKey(ports, configuration.bootstrapKey);
+    await installBootstrapKey(ports, bootstrapKey);
     opened ??= { ports, app: createApp(ports) };
     return opened;
   }

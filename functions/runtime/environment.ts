@@ -27,8 +27,28 @@ export function readDynamoPlace(environment: Environment): DynamoPlace | null {
   return name ? { kind: "dynamodb", name, endpoint: readUrl(environment, "DROVER_DYNAMODB_ENDPOINT") } : null;
 }
 
-export function readSqsEndpoint(environment: Environment): string | null {
-  return readUrl(environment, "DROVER_SQS_ENDPOINT");
+export type SqsPlace = {
+  region: string;
+  /** Null at AWS itself. */
+  endpoint: string | null;
+  /** The queue for rings that nobody deletes, by its ARN. */
+  deadLetters: string | null;
+};
+
+export function readSqsPlace(environment: Environment): SqsPlace {
+  const region = readRegion(environment);
+  const endpoint = readUrl(environment, "DROVER_SQS_ENDPOINT");
+  return { region, endpoint, deadLetters: readDeadLetters(environment, region) };
+}
+
+function readDeadLetters(environment: Environment, region: string): string | null {
+  const value = environment["DROVER_DEAD_LETTERS"] ?? "";
+  if (value === "") return null;
+  const [, itsRegion] = /^arn:aws[a-z-]{0,20}:sqs:([a-z0-9-]{1,30}):\d{12}:[A-Za-z0-9_-]{1,80}$/.exec(value) ?? [];
+  if (itsRegion === region) return value;
+  throw new BadEnvironment(
+    `DROVER_DEAD_LETTERS is "${value}": it must be a standard queue's ARN in ${region}, arn:aws:sqs:${region}:<account>:<name>; leave it out for none.`,
+  );
 }
 
 export function readSettings(environment: Environment): Settings {
@@ -71,7 +91,7 @@ export function badSigningKey(name: string): BadEnvironment {
   return new BadEnvironment(`${name} must hold one Ed25519 private key: PKCS #8 in base64url.`);
 }
 
-function readUrl(environment: Environment, name: string): string | null {
+export function readUrl(environment: Environment, name: string): string | null {
   const value = environment[name];
   if (value === undefined || value === "") return null;
   if (!URL.canParse(value) || !/^https?:$/.test(new URL(value).protocol)) {

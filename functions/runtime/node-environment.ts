@@ -9,13 +9,14 @@ import {
   readDynamoPlace,
   readRegion,
   readSettings,
-  readSqsEndpoint,
+  readSqsPlace,
+  type SqsPlace,
 } from "./environment.ts";
 
 export type Configuration = {
   listen: { host: string; port: number };
   table: { kind: "sqlite"; path: string } | DynamoPlace | { kind: "memory" };
-  doorbell: { kind: "long-poll" } | { kind: "sqs"; endpoint: string | null };
+  doorbell: { kind: "long-poll" } | ({ kind: "sqs" } & SqsPlace);
   region: string | null;
   signingKeyFile: string;
   bootstrapKeyFile: string;
@@ -86,6 +87,6 @@ function readTable(environment: Environment): Configuration["table"] {
 function readDoorbell(environment: Environment): Configuration["doorbell"] {
   const value = environment["DROVER_DOORBELL"] ?? "long-poll";
   if (value === "long-poll") return { kind: value };
-  if (value === "sqs") return { kind: value, endpoint: readSqsEndpoint(environment) };
+  if (value === "sqs") return { kind: value, ...readSqsPlace(environment) };
   throw new BadEnvironment(`DROVER_DOORBELL is "${value}": it must be long-poll or sqs.`);
 }

@@ -22,14 +22,10 @@ import { systemPorts } from "./system-ports.ts";
 const tidyMs = 3000;
 const closingMs = 10_000;
 
-async function openDoorbell({ doorbell, region }: Configuration): Promise<Doorbell> {
+async function openDoorbell({ doorbell }: Configuration): Promise<Doorbell> {
   if (doorbell.kind === "long-poll") return createLongPollDoorbell();
-  const { connectSqs, createSqsDoorbell } = await import("../adapters/sqs-doorbell.ts");
-  const endpoint = doorbell.endpoint ? { endpoint: doorbell.endpoint } : {};
-  return createSqsDoorbell({
-    client: connectSqs({ region: region ?? "", ...endpoint }),
-    region: region ?? "",
-    ...endpoint,
+  const { openSqsDoorbell } = await import("./open-sqs-doorbell.ts");
+  return openSqsDoorbell(doorbell, {
     onFailure: (host, error) =>
       report("a ring failed", { host: `${host.clusterId}/${host.hostId}`, error: textOf(error) }),
   });

@@ -4,6 +4,7 @@ import { writeFile } from "node:fs/promises";
 import { pathToFileURL } from "node:url";
 import { bundle } from "../../infra/bundle.ts";
 import { asEvent, asResponse, type LambdaHandler } from "../../infra/local/lambda-events.ts";
+import { startAwsServices } from "../support/aws-services.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { suiteThrough } from "./door.ts";
 
@@ -23,6 +24,29 @@ suiteThrough("the Lambda function", async (variables, { signingKey, apiKey }) =>
   assert.equal(unset.status, 500, "without its variables it serves nothing");
   assert.match(String(complaints[0]), /DROVER_TABLE is missing/);
 
-  Object.assign(process.env, variables, { DROVER_SIGNING_KEY: signingKey, DROVER_BOOTSTRAP_KEY: apiKey });
-  return { fetch: ask, tidy, close: () => folder.remove() };
+  const services = await startAwsServices({
+    region: variables["AWS_REGION"] ?? "",
+    credentials: {
+      accessKeyId: variables["AWS_ACCESS_KEY_ID"] ?? "",
+      secretAccessKey: variables["AWS_SECRET_ACCESS_KEY"] ?? "",
+    },
+  });
+  const secrets = { DROVER_SECRETS: "ssm:/drover/doors", DROVER_SSM_ENDPOINT: services.endpoint };
+  Object.assign(process.env, variables, secrets);
+  const missing = await ask("/v1/health", { method: "GET" });
+  assert.equal(missing.status, 500, "without its secrets it serves nothing");
+  assert.match(
+    String(complaints.at(-1)),
+    /DROVER_SECRETS .* no parameter \/drover\/doors\/signing-key and no .*\/bootstrap-key/,
+  );
+  services.parameters.set("/drover/doors/signing-key", signingKey).set("/drover/doors/bootstrap-key", apiKey);
+
+  return {
+    fetch: ask,
+    tidy,
+    async close() {
+      await services.stop();
+      await folder.remove();
+    },
+  };
 });

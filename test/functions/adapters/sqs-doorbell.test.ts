@@ -5,6 +5,7 @@ import {
   DeleteQueueCommand,
   GetQueueAttributesCommand,
   ListQueuesCommand,
+  ReceiveMessageCommand,
 } from "@aws-sdk/client-sqs";
 import { createSqsDoorbellWait } from "../../../agents/adapters/sqs-doorbell-wait.ts";
 import { systemClock } from "../../../agents/adapters/system-clock.ts";
@@ -25,9 +26,13 @@ before(async () => {
 });
 after(() => server?.stop());
 
-function openDoorbell(endpoint = server.endpoint, onFailure: (error: unknown) => void = () => {}) {
+function openDoorbell(
+  endpoint = server.endpoint,
+  onFailure: (error: unknown) => void = () => {},
+  options: { deadLetters?: string } = {},
+) {
   const client = connectSqs({ region, endpoint });
-  return createSqsDoorbell({ client, region, endpoint, onFailure: (_, error) => onFailure(error) });
+  return createSqsDoorbell({ client, region, endpoint, onFailure: (_, error) => onFailure(error), ...options });
 }
 
 doorbellContract("SQS", async () => {
@@ -91,6 +96,31 @@ test("a queue of other attributes, from another release, is taken over", async (
   await doorbell.install(host);
   const { Attributes } = await client.send(new GetQueueAttributesCommand({ QueueUrl, AttributeNames: ["All"] }));
   assert.equal(Attributes?.["VisibilityTimeout"], "5");
+  client.destroy();
+  await doorbell.close();
+});
+
+test("rings that are fetched again and again and never deleted end among the dead letters, also of a queue that was there", async () => {
+  const client = connectSqs({ region, endpoint: server.endpoint });
+  const { QueueUrl: deadUrl } = await client.send(new CreateQueueCommand({ QueueName: "dead-letters" }));
+  const host = { clusterId: "c", hostId: "cannot-delete" };
+  const before = openDoorbell();
+  await before.install(host);
+  await before.close();
+  const doorbell = openDoorbell(server.endpoint, undefined, {
+    deadLetters: `arn:aws:sqs:${region}:000000000000:dead-letters`,
+  });
+  const address = await doorbell.install(host);
+  assert.ok(address.kind === "sqs");
+  const { queueUrl: QueueUrl } = address;
+  await doorbell.ring(host);
+  const receive = async (url: string | undefined) => {
+    const atOnce = { WaitTimeSeconds: 0, VisibilityTimeout: 0, MaxNumberOfMessages: 10 };
+    return (await client.send(new ReceiveMessageCommand({ QueueUrl: url, ...atOnce }))).Messages?.length ?? 0;
+  };
+  for (let receipt = 1; receipt <= 5; receipt++) assert.equal(await receive(QueueUrl), 1, `receipt ${receipt}`);
+  assert.equal(await receive(QueueUrl), 0);
+  assert.equal(await receive(deadUrl), 1);
   client.destroy();
   await doorbell.close();
 });
